@@ -1,0 +1,1 @@
+"""Dovecot's configuration files, read into frozen settings objects."""

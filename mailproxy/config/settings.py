@@ -1,0 +1,159 @@
+"""What a checked configuration says, as frozen values: one object for each process that reads it.
+
+Names are Dovecot's setting names; a quantity carries its unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; `host` is an IP address, `*` or `::`."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where log lines go; an empty `log_path` means syslog, an empty `info_log_path` means `log_path`."""
+
+    log_path: str
+    info_log_path: str
+    log_timestamp: str
+    syslog_facility: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """TLS towards clients; passed on as configured."""
+
+    ssl_disable: bool
+    ssl_ca_file: str
+    ssl_cert_file: str
+    ssl_key_file: str
+    ssl_key_password: str
+    ssl_cipher_list: str
+    ssl_verify_client_cert: bool
+    verbose_ssl: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """One group of login workers, `imap` or `pop3`."""
+
+    protocol: str
+    listen: tuple[Address, ...]
+    """Plain listeners; empty when only the TLS protocol is wanted."""
+    ssl_listen: tuple[Address, ...]
+    tls: TlsSettings
+    disable_plaintext_auth: bool
+    login_dir: str
+    """Absolute."""
+    login_user: str
+    login_greeting: str
+    login_greeting_capability: bool
+    login_log_format_elements: str
+    login_log_format: str
+    login_process_per_connection: bool
+    login_chroot: bool
+    login_process_size_mib: int
+    """0 means no limit."""
+    login_processes_count: int
+    login_max_processes_count: int
+    login_max_connections: int
+    login_timeout_s: int
+    login_proxy_timeout_s: int
+    verbose_proctitle: bool
+    capability: str
+    """`imap_capability` or `pop3_capability`; the default of the protocol when not set."""
+    auth_verbose: bool
+    auth_debug: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """A `passdb` or `userdb` block; `file` and `line` say where it begins."""
+
+    driver: str
+    args: str
+    deny: bool = False
+    pass_on: bool = False
+    """The setting `pass`."""
+    master: bool = False
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSettings:
+    """A `client` block in `socket listen`; a `mode` of 0 means 0600, empty names leave the owner."""
+
+    path: str
+    mode: int
+    user: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """One `auth` section, names without `auth_`."""
+
+    name: str
+    mechanisms: tuple[str, ...]
+    """Upper case, in configured order."""
+    realms: tuple[str, ...]
+    default_realm: str
+    cache_size_bytes: int
+    cache_ttl_s: int
+    cache_negative_ttl_s: int
+    user: str
+    chroot: str
+    username_chars: str
+    username_translation: str
+    username_format: str
+    master_user_separator: str
+    """Empty or one character."""
+    anonymous_username: str
+    verbose: bool
+    debug: bool
+    debug_passwords: bool
+    ssl_require_client_cert: bool
+    ssl_username_from_cert: bool
+    worker_max_count: int
+    process_size_mib: int
+    passdbs: tuple[DatabaseSettings, ...]
+    userdbs: tuple[DatabaseSettings, ...]
+    client_sockets: tuple[SocketSettings, ...]
+    """Besides `login_dir/<name>`, which always exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration; `warnings` are for the log at start."""
+
+    path: str
+    base_dir: str
+    log: LogSettings
+    shutdown_clients: bool
+    logins: tuple[LoginSettings, ...]
+    auths: tuple[AuthSettings, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSettings:
+    """A `dovecot-sql.conf`, read by auth alone: it holds the database's password."""
+
+    path: str
+    driver: str
+    connect: str
+    password_query: str
+    user_query: str
+    default_pass_scheme: str
+
+    def __repr__(self) -> str:
+        """Leave out `connect`, which holds a password."""
+        return f"SqlSettings(path={self.path!r}, driver={self.driver!r})"

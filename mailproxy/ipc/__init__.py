@@ -1,0 +1,1 @@
+"""Wire formats between the processes of mailproxy: bytes to meaning and back, no input or output."""

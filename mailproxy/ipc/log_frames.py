@@ -1,0 +1,27 @@
+"""Log lines from a child to the master, through a pipe: byte 1, a level's letter, the text, LF.
+
+Whatever arrives unframed (a traceback, a C library's complaint) is an error line, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+from mailproxy.base.level import Level
+
+LINE_BYTES = 1024
+_LEVELS = {level.value.encode(): level for level in Level}
+
+
+def render(level: Level, text: str) -> bytes:
+    """Return one frame; line ends inside `text` become spaces and an over-long text is cut."""
+    raw = text.encode("utf-8", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
+    if len(raw) > LINE_BYTES:
+        raw = raw[: LINE_BYTES - 3] + b"..."
+    return b"\x01" + level.value.encode() + raw + b"\n"
+
+
+def parse(line: bytes) -> tuple[Level, str]:
+    """Read one line without its LF."""
+    level = Level.ERROR
+    if line[:1] == b"\x01" and line[1:2] in _LEVELS:
+        level, line = _LEVELS[line[1:2]], line[2:]
+    return level, line[:LINE_BYTES].decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Sockets: the reactor, accepting, dialling and the relay."""

@@ -1,0 +1,159 @@
+"""One epoll loop with timers, the same in master, auth and login workers.
+
+A callback is told the events of its descriptor. All callbacks of one batch run before the next wait; then
+the *flushers* run, so that whatever a batch queued leaves in one write. Level-triggered.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+GONE = select.EPOLLHUP | select.EPOLLERR
+
+_BATCH = 256
+# Cancelled timers stay in the heap until they are this many and more than half of it: a login's deadline is
+# minutes away and nearly always cancelled within milliseconds.
+_STALE_TIMERS = 256
+
+Callback = Callable[[int], None]
+
+
+class Timer:
+    """A call that has yet to be made; `cancel` may be called at any time."""
+
+    __slots__ = ("call", "when")
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when = when
+        self.call: Callable[[], None] | None = call
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+
+class Reactor:
+    """Owns the epoll descriptor; the registered descriptors belong to those who registered them."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callback] = {}
+        self._forgotten: set[int] = set()
+        self._timers: list[Timer] = []
+        self._stale_timers = 0
+        self._pending_flushes: list[Callable[[], None]] = []
+        self._running = False
+        self.now = time.monotonic()
+        """Monotonic seconds, taken once a batch."""
+
+    def fileno(self) -> int:
+        """The epoll descriptor."""
+        return self._epoll.fileno()
+
+    def add(self, fd: int, events: int, callback: Callback) -> None:
+        """Watch a descriptor that is not watched yet."""
+        self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch for other events; hang-up and error are always told."""
+        self._epoll.modify(fd, events)
+
+    def replace(self, fd: int, callback: Callback) -> None:
+        """Tell another callback from now on; needs no system call."""
+        self._callbacks[fd] = callback
+
+    def remove(self, fd: int) -> None:
+        """Stop watching. Call it before the descriptor is closed."""
+        self._epoll.unregister(fd)
+        self.forget(fd)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching a descriptor that is closed right after: the kernel takes it off the epoll set.
+
+        Only for a descriptor that no other process and no duplicate holds.
+        """
+        del self._callbacks[fd]
+        # Events of this batch that were meant for the old owner must not reach a new one with its number.
+        self._forgotten.add(fd)
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Timer:
+        """Call once at monotonic time `when`."""
+        timer = Timer(when, call)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
+        """Call once after `delay_s`, counted from the time of this batch."""
+        return self.call_at(self.now + delay_s, call)
+
+    def cancel(self, timer: Timer) -> None:
+        """Make sure that the timer is not called; harmless when it was."""
+        if timer.call is None:
+            return
+        timer.call = None
+        self._stale_timers += 1
+        if self._stale_timers > _STALE_TIMERS and self._stale_timers * 2 > len(self._timers):
+            self._timers = [t for t in self._timers if t.call is not None]
+            heapq.heapify(self._timers)
+            self._stale_timers = 0
+
+    def flush_soon(self, flush: Callable[[], None]) -> None:
+        """Call once at the end of this batch, before the next wait."""
+        self._pending_flushes.append(flush)
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._running = True
+        while self._running:
+            self.run_once()
+
+    def stop(self) -> None:
+        """Leave `run` after the present batch."""
+        self._running = False
+
+    def run_once(self, limit_s: float | None = None) -> None:
+        """Wait for one batch of events, at most `limit_s`, and handle it."""
+        events = self._epoll.poll(self._wait_s(limit_s), _BATCH)
+        self.now = time.monotonic()
+        callbacks = self._callbacks
+        forgotten = self._forgotten
+        forgotten.clear()
+        for fd, event in events:
+            if fd not in forgotten:
+                callbacks[fd](event)
+        if self._timers and self._timers[0].when <= self.now:
+            self._run_timers()
+        while self._pending_flushes:
+            pending, self._pending_flushes = self._pending_flushes, []
+            for flush in pending:
+                flush()
+
+    def _wait_s(self, limit_s: float | None) -> float | None:
+        timers = self._timers
+        while timers and timers[0].call is None:
+            heapq.heappop(timers)
+            self._stale_timers -= 1
+        if not timers:
+            return limit_s
+        wait_s = max(0.0, timers[0].when - time.monotonic())
+        return wait_s if limit_s is None else min(wait_s, limit_s)
+
+    def _run_timers(self) -> None:
+        timers = self._timers
+        while timers and timers[0].when <= self.now:
+            timer = heapq.heappop(timers)
+            call, timer.call = timer.call, None
+            if call is None:
+                self._stale_timers -= 1
+            else:
+                call()
+            timers = self._timers
+
+    def close(self) -> None:
+        """Close the epoll descriptor; a child does so with what it inherited."""
+        self._epoll.close()

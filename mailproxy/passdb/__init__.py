@@ -1,0 +1,1 @@
+"""Password databases, one driver a file."""

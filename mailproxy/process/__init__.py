@@ -1,0 +1,1 @@
+"""The shells: one module per kind of process, wiring pure rooms to sockets."""

@@ -1,0 +1,1 @@
+"""IMAP before and during login (RFC 3501)."""

@@ -1,0 +1,50 @@
+"""What a session can say: the one interface between the pure login dialogue and the world."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mailproxy.base.level import Level
+
+
+class Out(Protocol):
+    """In production the worker's connection, in tests a recorder. No call re-enters the session."""
+
+    def send_client(self, data: bytes) -> None:
+        """Queue bytes for the client."""
+
+    def send_backend(self, data: bytes) -> None:
+        """Queue bytes for the backend that was dialled."""
+
+    def pause_client(self) -> None:
+        """Read no more from the client until `resume_client`; TCP makes him wait."""
+
+    def resume_client(self) -> None:
+        """Read from the client again."""
+
+    def ask_auth(self, mechanism: bytes, response: bytes | None) -> None:
+        """Begin a request; `response` is the base64 initial response. At most one is open at a time."""
+
+    def answer_auth(self, response: bytes) -> None:
+        """Continue the open request with a base64 response."""
+
+    def cancel_auth(self) -> None:
+        """Forget the open request; no reply to it is delivered afterwards."""
+
+    def dial(self, host: str, port: int) -> None:
+        """Connect to the backend at an IP address; its first bytes are the sign of success."""
+
+    def hang_up(self) -> None:
+        """Close the backend connection; nothing of it is delivered afterwards."""
+
+    def detach(self, user: str, to_backend: bytes, to_client: bytes) -> None:
+        """Hand both sockets to the relay, which first delivers these bytes. The session is over."""
+
+    def close(self) -> None:
+        """Send what is queued, then close the client. The session is over."""
+
+    def set_deadline(self, when: float) -> None:
+        """Call `on_deadline` at this monotonic time, in seconds; replaces the one set before."""
+
+    def log(self, level: Level, text: str) -> None:
+        """Write one log line; foreign bytes in it are already made printable."""

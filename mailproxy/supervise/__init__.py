@@ -1,0 +1,1 @@
+"""What the master decides: how many children, when, and when not."""

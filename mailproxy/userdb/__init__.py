@@ -1,0 +1,1 @@
+"""User databases, one driver a file."""
