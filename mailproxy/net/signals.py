@@ -1,0 +1,49 @@
+"""Signals as events of the reactor: a handler only leaves a byte in a pipe, the loop acts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+from mailproxy.net.reactor import READ, Reactor
+
+Handlers = Mapping[signal.Signals, Callable[[], None]]
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """Do nothing: the interpreter has written the number to the wake-up descriptor by now."""
+
+
+class Signals:
+    """Calls one handler per signal and batch, so that a storm of one signal is one event.
+
+    Owns its pipe. One per process, for the process's life. SIGPIPE is ignored.
+    """
+
+    def __init__(self, reactor: Reactor, handlers: Handlers) -> None:
+        self._handlers = dict(handlers)
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in self._handlers:
+            signal.signal(number, _noted)
+        reactor.add(self._read_fd, READ, self._on_signals)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _on_signals(self, _events: int) -> None:
+        for number in dict.fromkeys(os.read(self._read_fd, 4096)):
+            handler = self._handlers.get(signal.Signals(number))
+            if handler is not None:
+                handler()
+
+    def close(self) -> None:
+        """Let go of the pipe, in a child that inherited it; dispositions stay as they are."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+
+def block_all() -> None:
+    """Hold every signal back until a `Signals` is made: around a fork none may find a parent's handler."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
