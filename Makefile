@@ -1,0 +1,51 @@
+# mailproxy: set up, try, check and test from a fresh checkout.
+#
+#   make run      a working proxy with two demo backends on high ports
+#   make check    format, lint, types, unit tests: under a minute
+#   make test     check, then everything against real servers: under a quarter of an hour
+#   make stress   the long runs
+#   make clean    remove what the other targets made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# What tests need from Debian; `make run` needs only a Python that can make a venv.
+PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
+	isync fetchmail curl mutt strace procps openssl
+
+# Folders whose tests start servers; everything else under tests/ is pure and quick.
+SLOW := tests/integration tests/process tests/fuzz
+
+.PHONY: run check test stress clean packages
+
+run: $(VENV)/ready-demo
+	$(BIN)/python -m demo
+
+check: $(VENV)/ready-test $(VENV)/ready-demo
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not stress" $(SLOW:%=--ignore=%) tests
+
+test: packages check
+	$(BIN)/python -m pytest -m "not stress" $(wildcard $(SLOW))
+
+stress: packages $(VENV)/ready-test $(VENV)/ready-demo
+	$(BIN)/python -m pytest -m stress --timeout=3600 tests
+
+packages:
+	@sh tests/debian-packages $(PACKAGES)
+
+clean:
+	rm -rf $(VENV) build run .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/debian-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each extra of pyproject.toml; a change there installs anew.
+$(VENV)/ready-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
