@@ -1,0 +1,212 @@
+"""From a finished tree to the frozen settings objects."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mailproxy.config.listen import PORTS, addresses
+from mailproxy.config.settings import (
+    Address,
+    AuthSettings,
+    DatabaseSettings,
+    LoginSettings,
+    LogSettings,
+    Settings,
+    SocketSettings,
+    TlsSettings,
+)
+from mailproxy.config.tree import PROTOCOLS, Tree
+
+PROCESS_SIZE_FLOOR_MIB = 256
+CAPABILITY = {
+    "imap": "IMAP4rev1 SASL-IR SORT THREAD=REFERENCES MULTIAPPEND UNSELECT LITERAL+ IDLE CHILDREN"
+    " NAMESPACE LOGIN-REFERRALS",
+    "pop3": "TOP UIDL RESP-CODES PIPELINING",
+}
+
+
+def build(tree: Tree, path: str, warnings: list[str]) -> Settings:
+    """Return the settings of a finished tree; addresses that `checks` refuses are left out."""
+    main = tree.root["protocol"][main_protocol(tree)]
+    auths = tuple(_auth(tree, key) for key in tree.root["auth"].sections)
+    return Settings(
+        path=path,
+        base_dir=main["base_dir"],
+        log=LogSettings(
+            log_path=main["log_path"],
+            info_log_path=main["info_log_path"],
+            log_timestamp=main["log_timestamp"],
+            syslog_facility=main["syslog_facility"],
+        ),
+        shutdown_clients=main["shutdown_clients"],
+        logins=tuple(_login(tree, name, auths) for name in active_protocols(tree)),
+        auths=auths,
+        warnings=tuple(warnings),
+    )
+
+
+def wanted(tree: Tree) -> list[str]:
+    """Return the words of `protocols`, empty for `none`."""
+    words: list[str] = tree.root["protocol"]["imap"]["protocols"].split()
+    return [] if words == ["none"] else words
+
+
+def active_protocols(tree: Tree) -> list[str]:
+    """Return which of imap and pop3 have a listener; one whose TLS is disabled needs a plain one."""
+    words = wanted(tree)
+    return [
+        name
+        for name in PROTOCOLS
+        if name in words or (name + "s" in words and not tree.root["protocol"][name]["ssl_disable"])
+    ]
+
+
+def main_protocol(tree: Tree) -> str:
+    """Return the protocol whose copy of the settings speaks for all processes."""
+    words = wanted(tree)
+    any_imap = "imap" in words or "imaps" in words
+    any_pop3 = "pop3" in words or "pop3s" in words
+    return "pop3" if any_pop3 and not any_imap else "imap"
+
+
+def uses_tls(tree: Tree, protocol: str) -> bool:
+    """Say whether TLS is asked for: by its certificate or key, or by naming `imaps` or `pop3s`."""
+    path = ("protocol", protocol)
+    if tree.root["protocol"][protocol]["ssl_disable"]:
+        return False
+    named = tree.is_set(("protocol", "imap"), "protocols") and protocol + "s" in wanted(tree)
+    return named or tree.is_set(path, "ssl_cert_file") or tree.is_set(path, "ssl_key_file")
+
+
+def login_dir(tree: Tree, protocol: str) -> str:
+    """Return the absolute path of `login_dir`, which is relative to `base_dir`."""
+    base: str = tree.root["protocol"][main_protocol(tree)]["base_dir"]
+    return os.path.join(base, tree.root["protocol"][protocol]["login_dir"])
+
+
+def listeners(tree: Tree, protocol: str) -> tuple[Address, ...]:
+    """Return the addresses of `imap`, `imaps`, `pop3` or `pop3s`. Raises ValueError with Dovecot's text.
+
+    The TLS protocols take the addresses of `listen`, but not its port, if there is no `ssl_listen`.
+    """
+    section: Any = tree.root["protocol"][protocol.removesuffix("s")]
+    port = PORTS[protocol]
+    if protocol.endswith("s") and section["ssl_listen"]:
+        return addresses("ssl_listen", section["ssl_listen"], port)
+    return addresses("listen", section["listen"], port, own_port=not protocol.endswith("s"))
+
+
+def _listeners_or_none(tree: Tree, protocol: str) -> tuple[Address, ...]:
+    if protocol not in wanted(tree):
+        return ()
+    try:
+        return listeners(tree, protocol)
+    except ValueError:
+        return ()
+
+
+def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSettings:
+    section: Any = tree.root["protocol"][name]
+    size_mib: int = section["login_process_size"]
+    return LoginSettings(
+        protocol=name,
+        listen=_listeners_or_none(tree, name),
+        ssl_listen=() if section["ssl_disable"] else _listeners_or_none(tree, name + "s"),
+        tls=_tls(tree, name, auths),
+        disable_plaintext_auth=section["disable_plaintext_auth"],
+        login_dir=login_dir(tree, name),
+        login_user=section["login_user"],
+        login_greeting=section["login_greeting"],
+        login_greeting_capability=section["login_greeting_capability"],
+        login_log_format_elements=section["login_log_format_elements"],
+        login_log_format=section["login_log_format"],
+        login_process_per_connection=section["login_process_per_connection"],
+        login_chroot=section["login_chroot"],
+        login_process_size_mib=max(size_mib, PROCESS_SIZE_FLOOR_MIB) if size_mib else 0,
+        login_processes_count=section["login_processes_count"],
+        login_max_processes_count=section["login_max_processes_count"],
+        login_max_connections=section["login_max_connections"],
+        login_timeout_s=section["login_timeout"],
+        login_proxy_timeout_s=section["login_proxy_timeout"],
+        verbose_proctitle=section["verbose_proctitle"],
+        capability=section[f"{name}_capability"] or CAPABILITY[name],
+        auth_verbose=any(auth.verbose for auth in auths),
+        auth_debug=any(auth.debug for auth in auths),
+    )
+
+
+def _tls(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> TlsSettings:
+    section: Any = tree.root["protocol"][name]
+    asks_cert = any(auth.ssl_require_client_cert or auth.ssl_username_from_cert for auth in auths)
+    return TlsSettings(
+        ssl_disable=not uses_tls(tree, name),
+        ssl_ca_file=section["ssl_ca_file"],
+        ssl_cert_file=section["ssl_cert_file"],
+        ssl_key_file=section["ssl_key_file"],
+        ssl_key_password=section["ssl_key_password"],
+        ssl_cipher_list=section["ssl_cipher_list"],
+        ssl_verify_client_cert=section["ssl_verify_client_cert"] or asks_cert,
+        verbose_ssl=section["verbose_ssl"],
+    )
+
+
+def _auth(tree: Tree, key: str) -> AuthSettings:
+    section: Any = tree.root["auth"][key]
+    negative_ttl_s: int | None = section["cache_negative_ttl"]
+    debug = section["debug"] or section["debug_passwords"]
+    return AuthSettings(
+        name=key.split(" ", 1)[1],
+        mechanisms=tuple(section["mechanisms"].upper().split()),
+        realms=tuple(section["realms"].split()),
+        default_realm=section["default_realm"],
+        cache_size_bytes=section["cache_size"] * 1024,
+        cache_ttl_s=section["cache_ttl"],
+        cache_negative_ttl_s=section["cache_ttl"] if negative_ttl_s is None else negative_ttl_s,
+        user=section["user"],
+        chroot=auth_chroot(tree, key),
+        username_chars=section["username_chars"],
+        username_translation=section["username_translation"],
+        username_format=section["username_format"],
+        master_user_separator=section["master_user_separator"][:1],
+        anonymous_username=section["anonymous_username"],
+        verbose=section["verbose"] or debug,
+        debug=debug,
+        debug_passwords=section["debug_passwords"],
+        ssl_require_client_cert=section["ssl_require_client_cert"],
+        ssl_username_from_cert=section["ssl_username_from_cert"],
+        worker_max_count=section["worker_max_count"],
+        process_size_mib=section["process_size"],
+        passdbs=_databases(tree, key, "passdb"),
+        userdbs=_databases(tree, key, "userdb"),
+        client_sockets=tuple(
+            SocketSettings(path=one["path"], mode=one["mode"], user=one["user"], group=one["group"])
+            for one in section["client"].values()
+            if one["path"]
+        ),
+    )
+
+
+def auth_chroot(tree: Tree, key: str) -> str:
+    """Return the absolute `chroot` of an auth section, which is relative to `base_dir`; empty if not set."""
+    chroot: str = tree.root["auth"][key]["chroot"]
+    base: str = tree.root["protocol"][main_protocol(tree)]["base_dir"]
+    return os.path.join(base, chroot) if chroot else ""
+
+
+def _databases(tree: Tree, key: str, kind: str) -> tuple[DatabaseSettings, ...]:
+    found = []
+    for name, section in tree.root["auth"][key][kind].items():
+        where = tree.where["auth", key, kind, name]
+        found.append(
+            DatabaseSettings(
+                driver=section["driver"].lower(),
+                args=section["args"],
+                deny=section.get("deny", False),
+                pass_on=section.get("pass", False),
+                master=section.get("master", False),
+                file=where.file,
+                line=where.line,
+            )
+        )
+    return tuple(found)

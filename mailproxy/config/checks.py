@@ -1,0 +1,262 @@
+"""What the settings mean together: every fault of a finished tree, and what deserves a warning."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+from typing import Any
+
+from mailproxy.base.errors import Problem
+from mailproxy.base.text import printable
+from mailproxy.config.build import (
+    PROCESS_SIZE_FLOOR_MIB,
+    active_protocols,
+    auth_chroot,
+    listeners,
+    main_protocol,
+    uses_tls,
+    wanted,
+)
+from mailproxy.config.listen import PORTS
+from mailproxy.config.settings import Address
+from mailproxy.config.tree import PROTOCOLS, Path, Tree
+
+FACILITIES = (
+    *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog", "uucp", "user"),
+    *(f"local{number}" for number in range(8)),
+)
+NO_STORAGE = "a proxy has no mail storage"
+NEED_NO_PASSDB = frozenset(("ANONYMOUS", "EXTERNAL", "GSSAPI"))
+
+
+def check(tree: Tree, problems: list[Problem]) -> None:
+    """Add every fault. Users and groups must exist only if we are root and will become them."""
+    faults = _Faults(tree, problems)
+    _check_server(faults)
+    _check_protocols(faults)
+    _check_listeners(faults)
+    for protocol in active_protocols(tree):
+        _check_tls(faults, protocol)
+    if not tree.root["auth"].sections:
+        faults.add("Missing auth section for server default")
+    for key in tree.root["auth"].sections:
+        _check_auth(faults, key)
+    if os.geteuid() == 0:
+        _check_users(faults)
+
+
+class _Faults:
+    """Adds problems, with file and line of the setting at fault if the file has it."""
+
+    def __init__(self, tree: Tree, problems: list[Problem]) -> None:
+        self.tree = tree
+        self.main: Path = ("protocol", main_protocol(tree))
+        self._problems = problems
+
+    def add(self, text: str, path: Path = (), name: str = "") -> None:
+        where = self.tree.where.get((*path, name) if name else path)
+        self._problems.append(Problem(text, where.file, where.line) if where else Problem(text))
+
+    def value(self, name: str) -> str:
+        found: str = self.tree.root["protocol"][self.main[1]][name]
+        return found
+
+
+def _check_server(faults: _Faults) -> None:
+    facility = faults.value("syslog_facility")
+    if facility not in FACILITIES:
+        faults.add(f"Unknown syslog_facility '{printable(facility)}'", faults.main, "syslog_facility")
+    if not os.path.isabs(faults.value("base_dir")):
+        faults.add("base_dir must be an absolute path", faults.main, "base_dir")
+    for name, text in (("log_path", "log"), ("info_log_path", "info log")):
+        path = faults.value(name)
+        if not path or path.startswith("/dev/"):
+            continue
+        directory = os.path.dirname(path)
+        reason = "not an absolute path" if not os.path.isabs(path) else _denied(directory, os.W_OK | os.X_OK)
+        if reason:
+            faults.add(f"Can't write to {text} directory {printable(directory)}: {reason}", faults.main, name)
+
+
+def _check_protocols(faults: _Faults) -> None:
+    path: Path = ("protocol", "imap")
+    text: str = faults.tree.root["protocol"]["imap"]["protocols"]
+    words = wanted(faults.tree)
+    if not text.split():
+        faults.add("No protocols given in configuration file", path, "protocols")
+    elif words and not set(words) & set(PORTS):
+        faults.add("Invalid protocols given in configuration file", path, "protocols")
+    for word in dict.fromkeys(words):
+        if word not in PORTS:
+            faults.add(f"Unknown protocol {printable(word)}", path, "protocols")
+        elif words.count(word) > 1:
+            faults.add(f"Protocol {word} given more than once", path, "protocols")
+
+
+def _check_listeners(faults: _Faults) -> None:
+    taken: dict[Address, str] = {}
+    for word in dict.fromkeys(wanted(faults.tree)):
+        if word not in PORTS:
+            continue
+        path: Path = ("protocol", word.removesuffix("s"))
+        tls = word.endswith("s")
+        if tls and faults.tree.root["protocol"][path[1]]["ssl_disable"]:
+            continue
+        name = "ssl_listen" if tls and faults.tree.is_set(path, "ssl_listen") else "listen"
+        try:
+            found = listeners(faults.tree, word)
+        except ValueError as error:
+            faults.add(str(error), path, name)
+            continue
+        for address in found:
+            other = taken.setdefault(address, word)
+            if other != word or found.count(address) > 1:
+                faults.add(f"Protocols {other} and {word} are listening in same ip/port", path, name)
+
+
+def _check_tls(faults: _Faults, protocol: str) -> None:
+    if not uses_tls(faults.tree, protocol):
+        return
+    path: Path = ("protocol", protocol)
+    files = (("ssl_ca_file", "CA file"), ("ssl_cert_file", "certificate"), ("ssl_key_file", "key file"))
+    for name, text in files:
+        file: str = faults.tree.root["protocol"][protocol][name]
+        reason = _denied(file, os.R_OK) if file or name != "ssl_ca_file" else ""
+        if reason:
+            faults.add(f"Can't use SSL {text} {printable(file)}: {reason}", path, name)
+
+
+def _check_auth(faults: _Faults, key: str) -> None:
+    path: Path = ("auth", key)
+    section: Any = faults.tree.root["auth"][key]
+    mechanisms = section["mechanisms"].upper().split()
+    if not mechanisms:
+        faults.add("No authentication mechanisms configured", path, "mechanisms")
+    if "ANONYMOUS" in mechanisms and not section["anonymous_username"]:
+        faults.add("ANONYMOUS listed in mechanisms, but anonymous_username not given", path, "mechanisms")
+    if not section["userdb"].sections:
+        faults.add("You'll need to add at least one userdb", path)
+    _check_passdbs(faults, path, section["passdb"], mechanisms)
+    for kind in ("passdb", "userdb"):
+        for name, database in section[kind].items():
+            if not database["driver"]:
+                faults.add(f"{kind} has no driver", (*path, kind, name))
+    for name, socket in section["client"].items():
+        if socket["mode"] > 0o777:
+            faults.add(f"Invalid mode: {socket['mode']:#o}", (*path, "client", name), "mode")
+
+
+def _check_passdbs(faults: _Faults, path: Path, passdbs: Any, mechanisms: list[str]) -> None:
+    needy = next((name for name in mechanisms if name not in NEED_NO_PASSDB), "")
+    names = passdbs.sections
+    if needy and not any(not passdbs[name]["master"] and not passdbs[name]["deny"] for name in names):
+        faults.add(
+            f"No passdbs specified in configuration file. {printable(needy)} mechanism needs one", path
+        )
+    for name in names:
+        if passdbs[name]["master"] and passdbs[name]["deny"]:
+            faults.add("Master passdb can't have deny=yes", (*path, "passdb", name), "deny")
+    if names and passdbs[names[-1]]["pass"]:
+        faults.add("Last passdb can't have pass=yes", (*path, "passdb", names[-1]), "pass")
+
+
+def _check_users(faults: _Faults) -> None:
+    """Check the users that processes change to; only root can do that."""
+    logins: dict[str, pwd.struct_passwd] = {}
+    for protocol in active_protocols(faults.tree):
+        path: Path = ("protocol", protocol)
+        user: str = faults.tree.root["protocol"][protocol]["login_user"]
+        entry = _user(user)
+        if entry is None:
+            faults.add(f"Login user doesn't exist: {printable(user)}", path, "login_user")
+        elif entry.pw_uid == 0:
+            faults.add("login_user must not be root", path, "login_user")
+        else:
+            logins[protocol] = entry
+    if len({entry.pw_gid for entry in logins.values()}) > 1:
+        groups = " vs ".join(_group(logins[protocol].pw_gid) for protocol in PROTOCOLS)
+        faults.add(f"All login process users must belong to same group ({groups})")
+    for key in faults.tree.root["auth"].sections:
+        _check_auth_user(faults, key, logins)
+
+
+def _check_auth_user(faults: _Faults, key: str, logins: dict[str, pwd.struct_passwd]) -> None:
+    path: Path = ("auth", key)
+    user: str = faults.tree.root["auth"][key]["user"]
+    entry = _user(user)
+    if entry is None:
+        faults.add(f"Auth user doesn't exist: {printable(user)}", path, "user")
+    for login in {login.pw_name: login for login in logins.values()}.values():
+        if entry and entry.pw_uid == login.pw_uid:
+            text = f"login_user {login.pw_name} (uid {login.pw_uid}) must not be same as auth_user"
+            faults.add(text, path, "user")
+    chroot = auth_chroot(faults.tree, key)
+    reason = _denied(chroot, os.X_OK) if chroot else ""
+    if reason:
+        faults.add(f"Can't access auth chroot directory {printable(chroot)}: {reason}", path, "chroot")
+
+
+def warn(tree: Tree) -> list[str]:
+    """Return what the log should say at start about settings that are accepted but not followed."""
+    unserved = [
+        f"{protocol}s: TLS listeners are not served by this version and are skipped"
+        " (ssl_disable = yes silences this)"
+        for protocol in PROTOCOLS
+        if protocol + "s" in wanted(tree) and not tree.root["protocol"][protocol]["ssl_disable"]
+    ]
+    small = [
+        f"login_process_size = {size_mib} is less than Python needs, using {PROCESS_SIZE_FLOOR_MIB}"
+        for size_mib in dict.fromkeys(_small_sizes(tree))
+    ]
+    return [*dict.fromkeys(tree.warnings), *unserved, *small, *_ignored(tree)]
+
+
+def _small_sizes(tree: Tree) -> list[int]:
+    return [
+        tree.root["protocol"][protocol]["login_process_size"]
+        for protocol in active_protocols(tree)
+        if tree.is_set(("protocol", protocol), "login_process_size")
+        and 0 < tree.root["protocol"][protocol]["login_process_size"] < PROCESS_SIZE_FLOOR_MIB
+    ]
+
+
+def _ignored(tree: Tree) -> list[str]:
+    """Return one line for each reason, naming what the file sets to something else than the default."""
+    groups: dict[str, dict[str, None]] = {}
+    for path in tree.where:
+        if path[0] == "namespace":
+            groups.setdefault(NO_STORAGE, {})["namespace"] = None
+        if path[0] == "namespace" or len(path) % 2 == 0:
+            continue
+        setting = tree.table.setting(path[:-1], path[-1])
+        if setting.ignored and not tree.is_default(path):
+            prefix = {3: "auth_", 5: "socket listen master "}[len(path)] if path[0] == "auth" else ""
+            groups.setdefault(setting.ignored, {})[prefix + path[-1]] = None
+    for section, *_rest in tree.free:
+        groups.setdefault(NO_STORAGE, {})[section] = None
+    return [f"ignored: {reason}: {', '.join(names)}" for reason, names in groups.items()]
+
+
+def _denied(path: str, mode: int) -> str:
+    """Say why a file or directory cannot be used, empty if it can."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(path, mode) else os.strerror(errno.EACCES)
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
