@@ -28,6 +28,7 @@ FACILITIES = (
     *(f"local{number}" for number in range(8)),
 )
 NO_STORAGE = "a proxy has no mail storage"
+FILE_DRIVERS = ("sql", "ldap", "passwd-file")
 NEED_NO_PASSDB = frozenset(("ANONYMOUS", "EXTERNAL", "GSSAPI"))
 
 
@@ -210,7 +211,27 @@ def warn(tree: Tree) -> list[str]:
         f"login_process_size = {size_mib} is less than Python needs, using {PROCESS_SIZE_FLOOR_MIB}"
         for size_mib in dict.fromkeys(_small_sizes(tree))
     ]
-    return [*dict.fromkeys(tree.warnings), *unserved, *small, *_ignored(tree)]
+    return [*dict.fromkeys(tree.warnings), *unserved, *small, *_exposed(tree), *_ignored(tree)]
+
+
+def _exposed(tree: Tree) -> list[str]:
+    """Return a line for each file with secrets that every user of this machine can read."""
+    files = {where.file for path, where in tree.where.items() if path[-1] == "ssl_key_password"}
+    for key in tree.root["auth"].sections:
+        for database in tree.root["auth"][key]["passdb"].values():
+            files.add(database["args"] if database["driver"].lower() in FILE_DRIVERS else "")
+    return [
+        f"{printable(file)} holds secrets and is readable by every user: chmod 0640 or less"
+        for file in sorted(files)
+        if _readable_by_all(file)
+    ]
+
+
+def _readable_by_all(file: str) -> bool:
+    try:
+        return bool(os.stat(file).st_mode & 0o004)
+    except OSError:
+        return False
 
 
 def _small_sizes(tree: Tree) -> list[int]:

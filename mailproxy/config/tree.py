@@ -147,7 +147,7 @@ class Tree:
         if name.lower() not in NAMESPACES:
             return self._refuse("Unknown namespace type", where)
         path = self._new_section(("namespace",), name.lower(), where)
-        return Frame("namespace", partial(self._set_plain, path), path)
+        return Frame("namespace", partial(self._store, path), path)
 
     def _nested(self, kind: str, name: str, where: Where) -> Frame:
         """Begin a section that belongs to the auth section around it."""
@@ -158,7 +158,7 @@ class Tree:
         path = self._new_section((*auth, kind), name, where)
         if name and kind in ("passdb", "userdb"):
             self._store(path, "driver", name, where)
-        return Frame(kind, partial(self._set_plain, path), path)
+        return Frame(kind, partial(self._store, path), path)
 
     def _socket(self, name: str, where: Where) -> Frame:
         if name == "connect":
@@ -199,16 +199,12 @@ class Tree:
         elif name == key:
             self._unknown(key, where)
         elif sections:
-            self._set_plain(("auth", sections[-1]), name, value, where)
+            self._store(("auth", sections[-1]), name, value, where)
         elif self._valid(("auth", ""), name, value, where):
             self._auth_defaults[name] = (value, where)
 
     def _set_auth(self, path: Path, key: str, value: str, where: Where) -> None:
-        self._set_plain(path, key.removeprefix("auth_"), value, where)
-
-    def _set_plain(self, path: Path, key: str, value: str, where: Where) -> None:
-        if self._valid(path, key, value, where):
-            self._store(path, key, value, where)
+        self._store(path, key.removeprefix("auth_"), value, where)
 
     def _set_free(self, section: str, key: str, value: str, where: Where) -> None:
         self.free.append((section, key, value, where))
@@ -217,10 +213,9 @@ class Tree:
         self._unknown(key, where)
 
     def _store(self, path: Path, key: str, value: str, where: Where) -> None:
-        if not self._valid(path, key, value, where):
-            return
-        self._section(path)[key] = value
-        self.where[(*path, key)] = where
+        if self._valid(path, key, value, where):
+            self._section(path)[key] = value
+            self.where[(*path, key)] = where
 
     def _section(self, path: Path) -> Any:
         section = self.root
