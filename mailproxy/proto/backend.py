@@ -1,0 +1,98 @@
+"""What the login dialogue asks of either protocol on the side of the backend."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from mailproxy.base.limits import BACKEND_LINE_BYTES, BACKEND_LOGIN_BYTES, BACKEND_LOGIN_LINES
+from mailproxy.proto.frontend import Refusal
+from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+
+
+class Verdict(Enum):
+    """Where a login at the backend stands."""
+
+    WAIT = "its next line is due"
+    ACCEPTED = "`line` is its OK, the bytes behind it are in `buffer`"
+    REFUSED = "it said no: `refusal` for the client, `line` for the log"
+    BROKEN = "it cannot be used: `why` for the log"
+
+
+class Backend(Protocol):
+    """One login at one backend. After a verdict other than WAIT nothing more is fed."""
+
+    line: bytes
+    refusal: Refusal
+    why: str
+
+    @property
+    def buffer(self) -> LineBuffer:
+        """What came behind the last line that was handled."""
+
+    def on_data(self, data: bytes) -> Verdict:
+        """Handle every complete line at once."""
+
+
+class BackendLines:
+    """The lines that a backend may say before the login, bounded in length, number and sum.
+
+    A backend answers when it was asked. Whatever had arrived when a question left cannot be its answer
+    (a success line queued behind the banner); `is_early` says so of the line taken last. Cut differently by
+    the network the same bytes may look honest: the secret tag of IMAP guards that case.
+    """
+
+    __slots__ = ("_budget_bytes", "_early_bytes", "_lines", "buffer", "is_early")
+
+    def __init__(self) -> None:
+        self.buffer = LineBuffer()
+        self.is_early = False
+        self._early_bytes = 0
+        self._lines = 0
+        self._budget_bytes = BACKEND_LOGIN_BYTES
+
+    def asked(self) -> None:
+        """Note that a question was sent just now."""
+        self._early_bytes = len(self.buffer)
+
+    def next_line(self) -> bytes | None:
+        """Take the next line. Raises LineTooLong if one line, their number or their sum passes a limit."""
+        before = len(self.buffer)
+        line = self.buffer.next_line(BACKEND_LINE_BYTES)
+        if line is not None:
+            taken = before - len(self.buffer)
+            self._lines += 1
+            self._budget_bytes -= taken
+            if self._lines > BACKEND_LOGIN_LINES or self._budget_bytes < 0:
+                raise LineTooLong
+            self.is_early = self._early_bytes > 0
+            self._early_bytes -= taken
+        return line
+
+
+_TEMPORARY_CODES = {
+    b"UNAVAILABLE": Refusal.TEMPORARY,
+    b"SYS/TEMP": Refusal.TEMPORARY,
+    b"SERVERBUG": Refusal.TEMPORARY,
+    b"PRIVACYREQUIRED": Refusal.TEMPORARY,
+    b"LOGIN-DELAY": Refusal.TEMPORARY,
+    b"INUSE": Refusal.IN_USE,
+    b"IN-USE": Refusal.IN_USE,
+    b"LIMIT": Refusal.LIMIT,
+    b"CONTACTADMIN": Refusal.PERMANENT,
+    b"SYS/PERM": Refusal.PERMANENT,
+    b"EXPIRED": Refusal.EXPIRED,
+}
+
+
+def refusal_of(text: bytes) -> Refusal:
+    """Say what a backend's NO or -ERR means for the client; `text` is what follows that word.
+
+    Only response codes count (RFC 5530, RFC 2449, RFC 3206). Without one it is a wrong password, in our own
+    words: a backend that tells *no such user* from *bad password* would tell it through us.
+    """
+    text = text.lstrip(b" ")
+    if not text.startswith(b"["):
+        return Refusal.CREDENTIALS
+    code = text[1:].partition(b"]")[0].partition(b" ")[0]
+    return _TEMPORARY_CODES.get(code.upper(), Refusal.CREDENTIALS)

@@ -1,0 +1,165 @@
+"""The IMAP client before login: commands in, replies out (RFC 3501, RFC 4959, RFC 2971)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mailproxy.base.limits import BAD_COMMANDS, SASL_LINE_BYTES
+from mailproxy.proto.frontend import INPUT_FULL, ClientViolation, Face, Refusal, Request
+from mailproxy.proto.imap import texts
+from mailproxy.proto.imap.parser import (
+    CommandReader,
+    RawCommand,
+    SyntaxFault,
+    check_id,
+    parse_arguments,
+    split_command,
+)
+from mailproxy.proto.imap.render import referral_url
+from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+
+
+class ImapFrontend:
+    """See `proto.frontend.Frontend`. `send` queues bytes for the client."""
+
+    __slots__ = (
+        "_bad",
+        "_face",
+        "_reader",
+        "_send",
+        "_tag",
+        "buffer",
+        "mechanism",
+        "password",
+        "response",
+        "user",
+    )
+
+    def __init__(self, face: Face, send: Callable[[bytes], None]) -> None:
+        self.buffer = LineBuffer()
+        self.user = b""
+        self.password = b""
+        self.mechanism = b""
+        self.response: bytes | None = None
+        self._face = face
+        self._send = send
+        self._reader = CommandReader(self.buffer, send)
+        self._tag = b""
+        self._bad = 0
+
+    def next_request(self) -> Request:
+        """Work through the buffer up to the next request. Raises ClientViolation."""
+        while (command := self._reader.next_command()) is not None:
+            self._tag, name, at = split_command(command.lines[0])
+            handle = _COMMANDS.get(name)
+            try:
+                if handle is None:
+                    raise SyntaxFault
+                request = handle(self, command, at)
+            except SyntaxFault as fault:
+                self._count_bad(fault.text)
+                continue
+            if request is not Request.NONE:
+                return request
+        return Request.NONE
+
+    def _count_bad(self, text: bytes) -> None:
+        self._bad += 1
+        if self._bad >= BAD_COMMANDS:
+            raise ClientViolation(texts.TOO_MANY_BAD, texts.TOO_MANY_BAD_REASON)
+        self._send(b"%s BAD %s\r\n" % (self._tag or b"*", text))
+
+    def _login(self, command: RawCommand, at: int) -> Request:
+        arguments = parse_arguments(command, at)
+        if len(arguments) != 2 or arguments[0] is None or arguments[1] is None:
+            raise SyntaxFault
+        self.user, self.password = arguments[0], arguments[1]
+        return Request.LOGIN
+
+    def _authenticate(self, command: RawCommand, at: int) -> Request:
+        arguments = parse_arguments(command, at)
+        if not 1 <= len(arguments) <= 2 or not arguments[0] or arguments[-1] is None:
+            raise SyntaxFault
+        self.mechanism = arguments[0]
+        self.response = arguments[1] if len(arguments) == 2 else None
+        return Request.AUTHENTICATE
+
+    def _logout(self, command: RawCommand, at: int) -> Request:
+        _refuse_arguments(command, at)
+        return Request.LOGOUT
+
+    def _capability(self, command: RawCommand, at: int) -> Request:
+        _refuse_arguments(command, at)
+        self._send(b"%s%s OK Capability completed.\r\n" % (self._face.capability, self._tag))
+        return Request.NONE
+
+    def _noop(self, command: RawCommand, at: int) -> Request:
+        _refuse_arguments(command, at)
+        self._send(self._tag + b" OK NOOP completed.\r\n")
+        return Request.NONE
+
+    def _id(self, command: RawCommand, at: int) -> Request:
+        check_id(command, at)
+        self._send(b"* ID NIL\r\n%s OK ID completed.\r\n" % self._tag)
+        return Request.NONE
+
+    def _starttls(self, command: RawCommand, at: int) -> Request:
+        raise SyntaxFault(texts.NO_TLS)
+
+    def next_sasl_line(self) -> bytes | None:
+        """Take a line of a SASL exchange. Raises ClientViolation."""
+        try:
+            return self.buffer.next_line(SASL_LINE_BYTES + 1)
+        except LineTooLong:
+            raise ClientViolation(texts.INPUT_FULL, INPUT_FULL) from None
+
+    def forget(self) -> None:
+        """Drop what was typed."""
+        self.password = b""
+        self.response = None
+
+    def challenge(self, challenge: bytes) -> None:
+        """Ask the client to go on with SASL."""
+        self._send(b"+ %s\r\n" % challenge)
+
+    def refuse(self, refusal: Refusal, text: bytes = b"") -> None:
+        """End the command with NO or BAD."""
+        self._send(b"%s %s%s\r\n" % (self._tag, texts.REFUSALS[refusal], text or refusal.value))
+
+    def refuse_plaintext(self) -> None:
+        """Warn about the password that anyone may have read, and end the command."""
+        self._send(texts.PLAINTEXT_ALERT)
+        self.refuse(Refusal.PRIVACY, texts.PLAINTEXT_REFUSED)
+
+    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> None:
+        """End the command with a login referral (RFC 2221)."""
+        url = referral_url(user, mechanism, host, port)
+        self._send(b"%s NO [REFERRAL %s] %s\r\n" % (self._tag, url, text or texts.REFERRAL))
+
+    def accept(self, backend_line: bytes) -> bytes:
+        """Return the client's tag with what followed ours in the backend's OK."""
+        return b"%s%s\r\n" % (self._tag, backend_line)
+
+    def farewell(self, text: bytes, in_use: bool = False) -> None:
+        """Say BYE."""
+        self._send(b"* BYE %s\r\n" % text)
+
+    def say_goodbye(self) -> None:
+        """Answer LOGOUT."""
+        self._send(b"* BYE Logging out\r\n%s OK Logout completed.\r\n" % self._tag)
+
+
+def _refuse_arguments(command: RawCommand, at: int) -> None:
+    if command.literals or command.lines[0][at:].strip(b" "):
+        raise SyntaxFault
+
+
+_COMMANDS: dict[bytes, Callable[[ImapFrontend, RawCommand, int], Request]] = {
+    b"LOGIN": ImapFrontend._login,
+    b"AUTHENTICATE": ImapFrontend._authenticate,
+    b"CAPABILITY": ImapFrontend._capability,
+    b"ID": ImapFrontend._id,
+    b"NOOP": ImapFrontend._noop,
+    b"LOGOUT": ImapFrontend._logout,
+    b"STARTTLS": ImapFrontend._starttls,
+}

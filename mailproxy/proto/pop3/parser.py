@@ -1,0 +1,30 @@
+"""POP3 commands before login (RFC 1939): a word, one space, and the rest byte for byte."""
+
+from __future__ import annotations
+
+from mailproxy.base.limits import POP3_LINE_BYTES, SASL_LINE_BYTES
+from mailproxy.proto.frontend import INPUT_FULL, ClientViolation
+from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+from mailproxy.proto.pop3 import texts
+
+# Room for the word AUTH and a mechanism's name before the largest initial response.
+AUTH_LINE_BYTES = SASL_LINE_BYTES + 64
+
+
+def next_line(buffer: LineBuffer, is_sasl: bool = False) -> bytes | None:
+    """Take a command line, or a line of a SASL exchange. Raises ClientViolation if it is too long."""
+    limit_bytes = POP3_LINE_BYTES
+    if is_sasl:
+        limit_bytes = SASL_LINE_BYTES + 1
+    elif len(buffer) > POP3_LINE_BYTES and buffer.begins_with(b"AUTH "):
+        limit_bytes = AUTH_LINE_BYTES
+    try:
+        return buffer.next_line(limit_bytes)
+    except LineTooLong:
+        raise ClientViolation(texts.INPUT_FULL, INPUT_FULL) from None
+
+
+def split_command(line: bytes) -> tuple[bytes, bytes]:
+    """Return the upper-case command and everything behind one space: a password may begin with another."""
+    word, _, rest = line.partition(b" ")
+    return word.upper(), rest

@@ -1,0 +1,410 @@
+"""One login as one state machine, between a client, auth and a backend; the same for IMAP and POP3.
+
+Theory of operation
+-------------------
+
+Three parties speak. The *client* gives commands, read by the protocol's frontend. *Auth* answers one request
+at a time: yes, no, or a challenge to pass on. The *backend* is dialled when auth said yes and told where; its
+side of the login is the protocol's backend. When it accepts, the sockets and whatever either peer has said
+too early go to the relay, and the session is over.
+
+    COMMAND --LOGIN, AUTHENTICATE--> AUTH --OK--> DIALLING --bytes--> BACKEND --OK--> DETACHED
+       ^                             |  ^            |                   |
+       |                   challenge v  | answer     |                   |
+       |                             SASL            |                   |
+       +------- a refusal, and the client may try again -----------------+
+
+Nobody has to wait for his turn to speak:
+
+* The client may send ahead. Only COMMAND and SASL read his bytes; otherwise they stay in the buffer, and when
+  that is full the client is read no more until commands are read again. On success they are the backend's,
+  in every other case they are commands, once.
+* The client may leave. In COMMAND and SASL that is an end, in the other states a cancellation.
+* Auth and backend may fail. That refuses the login as temporary, and the client may try again.
+* There are two deadlines and one timer. The login's deadline runs from the greeting and nothing renews it;
+  a backend's is never later. After a backend failed the timer is set for the login's again.
+
+A client who breaks the protocol hears a farewell. After that, and after `end`, the state is CLOSED and
+nothing that arrives has any effect.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from mailproxy.base.level import Level
+from mailproxy.base.limits import SASL_LINE_BYTES
+from mailproxy.base.text import printable
+from mailproxy.ipc.auth_protocol import Fields, Outcome, Reply
+from mailproxy.proto import sasl
+from mailproxy.proto.backend import Backend, Verdict
+from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_response
+from mailproxy.session.client import Client
+from mailproxy.session.log_line import login_values
+from mailproxy.session.out import Out
+from mailproxy.session.policy import LoginProtocol, Policy
+from mailproxy.session.target import BadTarget, Target, check_target, one_line, parse_port, refusal_of_fields
+
+PAUSE_BYTES = SASL_LINE_BYTES
+"""A client who sends ahead is read no further than this, plus one read."""
+
+
+class State(Enum):
+    """What we are waiting for."""
+
+    COMMAND = "a command of the client"
+    AUTH = "auth's answer to the open request"
+    SASL = "the client's answer to a challenge; the request is open"
+    DIALLING = "the backend's first bytes"
+    BACKEND = "the backend's answers"
+    DETACHED = "nothing: the relay has both sockets"
+    CLOSED = "nothing: the client is gone or was told to go"
+
+
+_OVER = (State.DETACHED, State.CLOSED)
+_READING = (State.COMMAND, State.SASL)
+
+
+class Session:
+    """Born with a connection, told what happened by the `on_` methods; dropped after detach or close."""
+
+    __slots__ = (
+        "_backend",
+        "_client",
+        "_face",
+        "_frontend",
+        "_greeting",
+        "_is_paused",
+        "_login_deadline",
+        "_mechanism",
+        "_out",
+        "_policy",
+        "_state",
+        "_tag",
+        "_target",
+        "_user",
+    )
+
+    def __init__(
+        self, policy: Policy, out: Out, client: Client, backend_tag: bytes, apop_challenge: bytes = b""
+    ) -> None:
+        """Take a `backend_tag` that nobody can guess, upper case, and a challenge if APOP is offered."""
+        self._policy = policy
+        self._out = out
+        self._client = client
+        self._tag = backend_tag
+        self._face = policy.face_secured if client.secured else policy.face_unsecured
+        self._frontend = policy.frontend(self._face, out.send_client, apop_challenge)
+        self._backend: Backend | None = None
+        self._target: Target | None = None
+        self._state = State.COMMAND
+        self._mechanism = b""
+        self._user = b""
+        self._is_paused = False
+        self._login_deadline = 0.0
+        self._greeting = self._face.greeting
+        if apop_challenge:
+            self._greeting = self._greeting.replace(b"\r\n", b" %s\r\n" % apop_challenge)
+
+    @property
+    def state(self) -> State:
+        """What the session waits for."""
+        return self._state
+
+    @property
+    def user(self) -> str:
+        """Auth's name for the user, printable; empty before its first answer."""
+        return printable(self._user)
+
+    @property
+    def is_evictable(self) -> bool:
+        """Whether nothing is lost but a connection: no password was accepted yet."""
+        return self._state in (State.COMMAND, State.AUTH, State.SASL)
+
+    def start(self, now: float) -> None:
+        """Greet the client; his time for the whole login runs from here."""
+        self._login_deadline = now + self._policy.login_timeout_s
+        self._out.set_deadline(self._login_deadline)
+        self._out.send_client(self._greeting)
+
+    # The client
+
+    def on_client_data(self, data: bytes, now: float) -> None:
+        """Take bytes that the client sent."""
+        if self._state in _OVER:
+            return
+        self._frontend.buffer.feed(data)
+        if self._state in _READING:
+            self._read_client()
+        elif not self._is_paused and len(self._frontend.buffer) >= PAUSE_BYTES:
+            self._is_paused = True
+            self._out.pause_client()
+
+    def on_client_eof(self, now: float) -> None:
+        """Take the client's end, or that of his half: he cannot finish a login any more."""
+        if self._state not in _OVER:
+            self._close("Disconnected")
+
+    def _read_client(self) -> None:
+        frontend = self._frontend
+        try:
+            while True:
+                if self._state is State.COMMAND:
+                    request = frontend.next_request()
+                    if request is Request.NONE:
+                        break
+                    _BEGIN[request](self)
+                elif self._state is State.SASL:
+                    line = frontend.next_sasl_line()
+                    if line is None:
+                        break
+                    self._on_sasl_line(line)
+                else:
+                    return  # whoever sent ahead stays paused until commands are read again
+        except ClientViolation as violation:
+            frontend.farewell(violation.farewell)
+            self._close(f"Disconnected: {violation.reason}")
+            return
+        if self._is_paused:
+            self._is_paused = False
+            self._out.resume_client()
+
+    def _logout(self) -> None:
+        self._frontend.say_goodbye()
+        self._close("Aborted login")
+
+    def _login(self) -> None:
+        frontend = self._frontend
+        if not self._face.plaintext_allowed:
+            frontend.refuse_plaintext()
+            self._log_verbose("Login failed: Plaintext authentication disabled")
+        elif sasl.PLAIN not in self._policy.mechanisms:
+            frontend.refuse(Refusal.UNSUPPORTED)
+        elif sasl.breaks_line(frontend.user) or sasl.breaks_line(frontend.password):
+            frontend.refuse(Refusal.CREDENTIALS)
+            self._log_verbose("Login failed: CR, LF or NUL in user name or password")
+        else:
+            self._ask_auth(sasl.PLAIN, sasl.plain(frontend.user, frontend.password))
+        frontend.forget()
+
+    def _apop(self) -> None:
+        self._ask_auth(sasl.APOP, self._frontend.response)
+        self._frontend.forget()
+
+    def _authenticate(self) -> None:
+        frontend = self._frontend
+        name, response = frontend.mechanism.upper(), frontend.response
+        frontend.forget()
+        mechanism = self._policy.mechanisms.get(name)
+        if mechanism is None or mechanism.is_private:
+            self._refuse_sasl(name, Refusal.UNSUPPORTED)
+        elif mechanism.is_plaintext and not self._face.plaintext_allowed:
+            self._refuse_sasl(name, Refusal.PRIVACY)
+        else:
+            response = b"" if response == sasl.EMPTY_RESPONSE else response
+            refusal = check_response(response, name, mechanism.is_plaintext)
+            if refusal is None:
+                self._ask_auth(name, response)
+            else:
+                self._refuse_sasl(name, refusal)
+
+    def _refuse_sasl(self, name: bytes, refusal: Refusal) -> None:
+        self._frontend.refuse(refusal)
+        why = refusal.value.decode("ascii")
+        self._log_verbose(f"Authenticate {printable(name, 64)} failed: {why}")
+
+    def _ask_auth(self, mechanism: bytes, response: bytes | None) -> None:
+        self._mechanism = mechanism
+        self._state = State.AUTH
+        self._out.ask_auth(mechanism, response)
+
+    def _on_sasl_line(self, line: bytes) -> None:
+        name = self._mechanism
+        refusal: Refusal | None = Refusal.ABORTED
+        if line != sasl.ABORT:
+            refusal = check_response(line, name, self._policy.mechanisms[name].is_plaintext)
+        if refusal is None:
+            self._state = State.AUTH
+            self._out.answer_auth(line)
+            return
+        self._state = State.COMMAND
+        self._out.cancel_auth()
+        self._refuse_sasl(name, refusal)
+
+    # Auth
+
+    def on_auth_reply(self, reply: Reply, now: float) -> None:
+        """Take auth's answer to the open request."""
+        if self._state is not State.AUTH:
+            return
+        if reply.outcome is Outcome.CONTINUE:
+            self._state = State.SASL
+            self._frontend.challenge(reply.challenge)
+            self._read_client()
+            return
+        self._user = reply.fields.get(b"user") or self._user
+        if reply.outcome is Outcome.OK:
+            self._on_accepted(reply.fields, now)
+        else:
+            self._on_failed(reply.fields)
+
+    def on_auth_lost(self, now: float) -> None:
+        """Take it that auth will not answer the open request; the client may try again."""
+        if self._state in (State.AUTH, State.SASL):
+            self._refuse(Refusal.TEMPORARY)
+
+    def _on_accepted(self, fields: Fields, now: float) -> None:
+        if b"proxy" in fields:
+            try:
+                target = check_target(fields, self._user, self._policy.backend_port)
+            except BadTarget as problem:
+                self._log_error(f"{self._proxy_name}: {problem}")
+                self._refuse(Refusal.TEMPORARY)
+                return
+            self._dial(target, now)
+        elif b"nologin" in fields or fields.get(b"host"):
+            reason = one_line(fields.get(b"reason", b""))
+            if not self._refer(fields, reason):
+                self._refuse(Refusal.REASON if reason else Refusal.CREDENTIALS, reason)
+        else:
+            self._log_error(
+                f"user=<{self.user}>: passdb returned neither proxy nor host: no local mail storage here"
+            )
+            self._refuse(Refusal.TEMPORARY)
+
+    def _on_failed(self, fields: Fields) -> None:
+        refusal, text = refusal_of_fields(fields)
+        may_refer = refusal in (Refusal.CREDENTIALS, Refusal.REASON) and b"proxy" not in fields
+        if not (may_refer and self._refer(fields, text)):
+            self._refuse(refusal, text)
+
+    def _refer(self, fields: Fields, text: bytes) -> bool:
+        """Send an IMAP client elsewhere if the passdb says where. POP3 knows no referrals."""
+        host = fields.get(b"host")
+        if not host or self._policy.protocol is not LoginProtocol.IMAP:
+            return False
+        port = parse_port(fields.get(b"port", b""), self._policy.backend_port)
+        if not port or not host.replace(b".", b"").replace(b"-", b"").replace(b":", b"").isalnum():
+            self._log_error(
+                f"user=<{self.user}>: cannot refer to host {printable(host)}: invalid host or port"
+            )
+            return False
+        self._frontend.refer(fields.get(b"destuser") or self._user, self._mechanism, host, port, text)
+        self._return_to_commands()
+        return True
+
+    def _refuse(self, refusal: Refusal, text: bytes = b"") -> None:
+        self._frontend.refuse(refusal, text)
+        self._return_to_commands()
+
+    def _return_to_commands(self) -> None:
+        self._state = State.COMMAND
+        self._read_client()
+
+    # The backend
+
+    def _dial(self, target: Target, now: float) -> None:
+        self._target = target
+        self._backend = self._policy.backend(target.user, target.password, self._tag, self._out.send_backend)
+        self._state = State.DIALLING
+        self._out.set_deadline(min(self._login_deadline, now + self._policy.proxy_timeout_s))
+        self._out.dial(target.host, target.port)
+
+    @property
+    def _proxy_name(self) -> str:
+        return f"proxy({printable(self._user)})"
+
+    def on_backend_data(self, data: bytes, now: float) -> None:
+        """Take bytes that the backend sent."""
+        backend, target = self._backend, self._target
+        if backend is None or target is None:
+            return
+        self._state = State.BACKEND
+        verdict = backend.on_data(data)
+        if verdict is Verdict.ACCEPTED:
+            self._detach(backend, target)
+        elif verdict is Verdict.REFUSED:
+            self._log_verbose(
+                f"{self._proxy_name}: Login failed to {target.host}:{target.port}: {printable(backend.line)}"
+            )
+            self._fail_backend(backend.refusal)
+        elif verdict is Verdict.BROKEN:
+            self._log_error(f"{self._policy.protocol.value}-{self._proxy_name}: {backend.why}")
+            self._fail_backend(Refusal.TEMPORARY)
+
+    def on_backend_lost(self, why: str, now: float) -> None:
+        """Take it that the backend cannot be reached or is gone; `why` is printable, for the log."""
+        target = self._target
+        if target is None:
+            return
+        what = f"{self._proxy_name}: connect({target.host}, {target.port}) failed: {why}"
+        if self._state is State.BACKEND:
+            what = f"{self._proxy_name}: Remote {target.host}:{target.port} disconnected: {why}"
+        self._log_error(what)
+        self._fail_backend(Refusal.TEMPORARY)
+
+    def _fail_backend(self, refusal: Refusal) -> None:
+        self._backend = self._target = None
+        self._out.hang_up()
+        self._out.set_deadline(self._login_deadline)
+        self._refuse(refusal)
+
+    def _detach(self, backend: Backend, target: Target) -> None:
+        self._state = State.DETACHED
+        frontend = self._frontend
+        to_client = frontend.accept(backend.line)
+        if len(backend.buffer):
+            to_client += backend.buffer.take_rest()
+        self._log_login(f"{self._proxy_name}: started proxying to {target.host}:{target.port}")
+        self._backend = self._target = None
+        self._out.detach(self.user, frontend.buffer.take_rest(), to_client)
+
+    # Deadlines, ends, log lines
+
+    def on_deadline(self, now: float) -> None:
+        """Take it that the time set last has come: the backend's, or that of the whole login."""
+        if self._state in _OVER:
+            return
+        if self._target is not None and now < self._login_deadline:
+            self.on_backend_lost(f"timed out after {self._policy.proxy_timeout_s:g} s", now)
+            return
+        self._frontend.farewell(b"Disconnected for inactivity.")
+        self._close("Disconnected: Inactivity")
+
+    def end(self, reason: str, text_for_client: bool, now: float) -> None:
+        """End a session that has not detached: `reason` is logged and, if wished, told to the client."""
+        if self._state in _OVER:
+            return
+        if text_for_client:
+            self._frontend.farewell(reason.encode("ascii", "replace") + b".", in_use=True)
+        self._close(f"Disconnected: {reason}")
+
+    def _close(self, message: str) -> None:
+        if self._state in (State.AUTH, State.SASL):
+            self._out.cancel_auth()
+        if self._target is not None:
+            self._backend = self._target = None
+            self._out.hang_up()
+        self._state = State.CLOSED
+        self._frontend.forget()
+        self._log_login(message)
+        self._out.close()
+
+    def _log_login(self, message: str) -> None:
+        values = login_values(self._client, self.user, self._mechanism, self._policy.name)
+        self._out.log(Level.INFO, self._policy.log_line.render(message, values))
+
+    def _log_verbose(self, message: str) -> None:
+        if self._policy.verbose:
+            self._log_login(message)
+
+    def _log_error(self, text: str) -> None:
+        self._out.log(Level.ERROR, text)
+
+
+_BEGIN = {
+    Request.LOGIN: Session._login,
+    Request.AUTHENTICATE: Session._authenticate,
+    Request.APOP: Session._apop,
+    Request.LOGOUT: Session._logout,
+}
