@@ -81,6 +81,7 @@ class _Direction:
         "destination",
         "end_said",
         "ended",
+        "ended_first",
         "is_bulk",
         "pending",
         "pipe",
@@ -101,6 +102,7 @@ class _Direction:
         self.source_broken = False
         self.ended = False
         self.end_said = False
+        self.ended_first = False
 
     @property
     def wants_input(self) -> bool:
@@ -282,6 +284,8 @@ class Relay:
         if down.source_broken:
             up.abandon()
         if up.ended or down.ended:
+            if not (up.end_said or down.end_said):
+                (up if up.ended else down).ended_first = True
             up.say_end()
             down.say_end()
             if up.ended and down.ended:

@@ -1,0 +1,88 @@
+"""Accepting clients from listeners that several workers share."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections.abc import Callable, Sequence
+
+from mailproxy.base.level import Level
+from mailproxy.net.reactor import READ, Reactor
+
+# The kernel wakes the worker that has waited on the listener for longest, always the same one when all are
+# idle. Going to the end of the queue after so many accepts spreads sessions evenly for little.
+_ACCEPTS_PER_PLACE = 8
+_PAUSE_S = 0.5
+# Descriptors or memory are used up: accepting again at once would spin (accept(2)).
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+OnAccept = Callable[[socket.socket, tuple[str, int], socket.socket], None]
+
+
+class Acceptor:
+    """Takes at most one client per listener and batch, so that sessions under way are not starved.
+
+    Listeners belong to the caller. `on_accept` gets the client's socket, which it owns, his address and the
+    listener.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        listeners: Sequence[socket.socket],
+        on_accept: OnAccept,
+        log: Callable[[Level, str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._listeners = list(listeners)
+        self._on_accept = on_accept
+        self._log = log
+        self._accepted = 0
+        self._pauses = 0
+        self.is_listening = False
+
+    def listen(self) -> None:
+        """Accept from now on."""
+        if not self.is_listening:
+            self.is_listening = True
+            for listener in self._listeners:
+                self._add(listener)
+
+    def stop(self) -> None:
+        """Accept no more; connects wait in the kernel's queue for other workers."""
+        if self.is_listening:
+            self.is_listening = False
+            for listener in self._listeners:
+                self._reactor.remove(listener.fileno())
+
+    def _add(self, listener: socket.socket) -> None:
+        # EXCLUSIVE: one connect wakes one worker, not all of them.
+        self._reactor.add(
+            listener.fileno(), READ | select.EPOLLEXCLUSIVE, lambda _events: self._accept(listener)
+        )
+
+    def _accept(self, listener: socket.socket) -> None:
+        if not self.is_listening:
+            return
+        try:
+            client, address = listener.accept()
+        except BlockingIOError:
+            return  # Another worker was faster.
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause(error)
+            return  # Anything else is the fate of one connection (accept(2)): it was reset before we came.
+        self._on_accept(client, address, listener)
+        self._accepted += 1
+        if self._accepted >= _ACCEPTS_PER_PLACE and self.is_listening:
+            self._accepted = 0
+            self._reactor.remove(listener.fileno())
+            self._add(listener)
+
+    def _pause(self, error: OSError) -> None:
+        if self._pauses % 4 == 0:
+            self._log(Level.ERROR, f"accept() failed: {error.strerror}; pausing until descriptors are free")
+        self._pauses += 1
+        self.stop()
+        self._reactor.call_later(_PAUSE_S, self.listen)

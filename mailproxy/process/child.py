@@ -1,0 +1,140 @@
+"""What every child does first: keep only its own descriptors, then give up its rights."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pwd
+import resource
+from collections.abc import Callable, Iterable
+
+import setproctitle
+
+from mailproxy.base.level import Level
+from mailproxy.ipc import log_frames
+
+Log = Callable[[Level, str], None]
+
+# The kernel writes this much to a pipe in one piece or not at all, so children may share one.
+_ATOMIC_BYTES = 4096
+
+
+class ChildLog:
+    """Log lines to the master through a pipe. Never blocks: what does not fit is counted and told later.
+
+    `write` may be called from any thread. With a reactor's `flush_soon` the lines of a
+    batch leave together.
+    """
+
+    def __init__(self, fd: int = 2, flush_soon: Callable[[Callable[[], None]], None] | None = None) -> None:
+        self._fd = fd
+        self._flush_soon = flush_soon
+        self._frames: list[bytes] = []
+        self._lost = 0
+        os.set_blocking(fd, False)
+
+    def write(self, level: Level, text: str) -> None:
+        """Send one line, now or at the end of this batch."""
+        first = not self._frames
+        self._frames.append(log_frames.render(level, text))
+        if self._flush_soon is None:
+            self.flush()
+        elif first:
+            self._flush_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what was collected, in pieces that stay whole among those of other writers."""
+        frames, self._frames = self._frames, []
+        if self._lost:
+            frames.insert(0, log_frames.render(Level.WARNING, f"{self._lost} log lines were lost"))
+            self._lost = 0
+        piece: list[bytes] = []
+        piece_bytes = 0
+        for frame in frames:
+            if piece and piece_bytes + len(frame) > _ATOMIC_BYTES:
+                self._send(piece)
+                piece, piece_bytes = [], 0
+            piece.append(frame)
+            piece_bytes += len(frame)
+        if piece:
+            self._send(piece)
+
+    def _send(self, frames: list[bytes]) -> None:
+        try:
+            os.write(self._fd, b"".join(frames))
+        except OSError:  # The pipe is full, or the master is gone.
+            self._lost += len(frames)
+
+
+def keep_only(fds: Iterable[int]) -> None:
+    """Close every descriptor but 0 to 2 and these."""
+    low = 3
+    for fd in sorted(set(fds) | {2}):
+        if fd >= low:
+            os.closerange(low, fd)
+            low = fd + 1
+    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 1)
+
+
+def wire_standard_fds(log_fd: int) -> None:
+    """Nothing to read, nowhere to print, and stderr into the log: a traceback must not be lost."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(log_fd, 2)
+    os.close(null)
+
+
+def become(user: str, *, extra_groups: bool = False, chroot: str = "") -> None:
+    """Enter `chroot` when given, then run as `user` for good. As a plain user nothing can be given up.
+
+    `extra_groups` keeps the user's supplementary groups. Raises OSError, or KeyError for an unknown user;
+    RuntimeError when root could be had back.
+    """
+    if os.geteuid() != 0:
+        return
+    # Looked up first: inside the new root there is no user database.
+    entry = pwd.getpwnam(user) if user else None
+    groups = os.getgrouplist(user, entry.pw_gid) if entry and extra_groups else []
+    if chroot:
+        os.chroot(chroot)
+        os.chdir("/")
+    if entry is None or entry.pw_uid == 0:
+        return
+    os.setgroups(groups)
+    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    with contextlib.suppress(PermissionError):
+        os.setuid(0)
+        raise RuntimeError("root could be had back")
+
+
+def forbid_processes() -> None:
+    """No fork from here on. Root is not held by this limit, so call it for those who gave root up."""
+    if os.geteuid() != 0:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def limit_memory(size_mib: int) -> None:
+    """Bound the address space; 0 means no limit."""
+    if size_mib:
+        size_bytes = size_mib << 20
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
+
+
+def no_core_dump() -> None:
+    """Keep passwords in memory out of core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def out_of_descriptors(error: OSError) -> bool:
+    """Whether a call failed because of descriptors or memory that others hold and will give back."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def set_title(role: str) -> None:
+    """Show the role in ps and top."""
+    setproctitle.setproctitle(f"mailproxy: {role}")

@@ -1,0 +1,275 @@
+"""A login worker: accepts clients, carries their logins, then relays; knows no database and no file.
+
+It has no rights but to accept, to dial, and to ask auth. In the mode of one process per connection it takes
+one client and carries him to his end; otherwise many, up to `login_max_connections`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mailproxy.base.errors import PeerViolation
+from mailproxy.base.level import Level
+from mailproxy.base.text import printable
+from mailproxy.config.settings import LoginSettings
+from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
+from mailproxy.net.acceptor import Acceptor
+from mailproxy.net.reactor import READ, Reactor
+from mailproxy.net.relay import PipePool, Relay
+from mailproxy.net.signals import Signals
+from mailproxy.process import child
+from mailproxy.process.auth_link import AuthLink
+from mailproxy.process.connection import Connection
+from mailproxy.session.policy import Policy
+from mailproxy.session.session import Client
+
+_ANY_HOSTS = ("0.0.0.0", "::")
+_SHUTTING_DOWN = "Shutting down"
+
+
+class RelayInfo(NamedTuple):
+    """Whose relay it is."""
+
+    user: str
+    rip: str
+
+
+class _Tags:
+    """Unguessable tags for backend dialogues, many for one system call."""
+
+    def __init__(self) -> None:
+        self._stock: list[str] = []
+
+    def next(self) -> bytes:
+        if not self._stock:
+            text = secrets.token_hex(1024)
+            self._stock = [text[i : i + 8] for i in range(0, len(text), 8)]
+        return b"P" + self._stock.pop().encode()
+
+
+class Worker:
+    """The one of this process; owns the reactor, the sessions and the relays."""
+
+    def __init__(
+        self,
+        settings: LoginSettings,
+        listeners: Sequence[socket.socket],
+        channel: socket.socket,
+        auth_names: Sequence[str],
+    ) -> None:
+        self._settings = settings
+        self._channel = channel
+        self.service = settings.protocol.encode()
+        self.reactor = Reactor()
+        self.log = child.ChildLog(flush_soon=self.reactor.flush_soon).write
+        self.pipes = PipePool()
+        self.tags = _Tags()
+        self.policy: Policy
+        self.sessions: dict[Connection, None] = {}
+        """In the order of arrival."""
+        self.relays: dict[Relay, RelayInfo] = {}
+        self._state: State | None = None
+        self._is_retired = False
+        self._listens_anyway = False
+        self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
+        self.auth_links = [AuthLink(self.reactor, name, self.log, self._on_auth_ready) for name in auth_names]
+        self._auth_links_awaited = len(self.auth_links)
+        self._host_name = socket.gethostname()
+        self._pid = os.getpid()
+        self._lingering = 0
+        self._listeners = list(listeners)
+        self._own_addresses = {
+            listener.fileno(): None if name[0] in _ANY_HOSTS else name[:2]
+            for listener in listeners
+            for name in [listener.getsockname()]
+        }
+        self._acceptor = Acceptor(self.reactor, listeners, self._on_accept, self.log)
+
+    def run(self) -> None:
+        """Serve until told to leave and nothing is left to carry."""
+        self.reactor.add(self._channel.fileno(), READ, self._on_channel)
+        self._signals = Signals(
+            self.reactor,
+            {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
+        )
+        for link in self.auth_links:
+            link.connect()
+        self.reactor.run()
+
+    # -- auth ---------------------------------------------------------------------------------------------
+
+    def _on_auth_ready(self) -> None:
+        self._auth_links_awaited -= 1
+        if self._auth_links_awaited == 0:
+            mechanisms = {m.name: m for link in reversed(self.auth_links) for m in link.mechanisms}
+            self.policy = Policy.build(self._settings, tuple(mechanisms.values()), self._host_name)
+            self._settle()
+
+    def link_for(self, mechanism: bytes) -> AuthLink:
+        """Return the first auth process that offers the mechanism."""
+        for link in self.auth_links:
+            if any(m.name == mechanism for m in link.mechanisms):
+                return link
+        return self.auth_links[0]
+
+    def apop_challenge(self, link: AuthLink) -> bytes:
+        """Return a challenge that only this client gets, or nothing when APOP is not offered."""
+        if not self.policy.wants_apop:
+            return b""
+        random = secrets.token_urlsafe(16)
+        pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
+        return f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self._host_name}>".encode()
+
+    # -- clients ------------------------------------------------------------------------------------------
+
+    def _on_accept(self, sock: socket.socket, address: tuple[str, int], listener: socket.socket) -> None:
+        lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
+        rip, rport = address[:2]
+        client = Client(lip, rip, lport, rport, lip == rip, self._pid)
+        if self._settings.login_process_per_connection:
+            self._leave_listeners(rip)
+        connection = Connection(self, sock, client)
+        self.sessions[connection] = None
+        connection.start()
+        if len(self.sessions) + len(self.relays) > self._limit:
+            self._evict_oldest()
+        self._settle()
+
+    def _leave_listeners(self, rip: str) -> None:
+        """In the mode of one process per connection: this client is the only one."""
+        self._is_retired = True
+        self._acceptor.stop()
+        for listener in self._listeners:
+            listener.close()
+        if self._settings.verbose_proctitle:
+            child.set_title(f"{self._settings.protocol}-login [{rip}]")
+
+    def _evict_oldest(self) -> None:
+        """End the client that has been logging in for longest; one whose password was accepted stays."""
+        for connection in self.sessions:
+            if connection.session.is_evictable:
+                connection.session.end("Connection queue full", True, self.reactor.now)
+                return
+
+    def session_ended(self, connection: Connection) -> None:
+        """Forget a client that is being told goodbye."""
+        self.sessions.pop(connection, None)
+        self._lingering += 1
+
+    def connection_closed(self) -> None:
+        """Note that a client's socket is closed after his goodbye."""
+        self._lingering -= 1
+        self._settle()
+
+    def session_became_relay(self, connection: Connection, relay: Relay, user: str) -> None:
+        """Count a session as a relay from now on."""
+        del self.sessions[connection]
+        self.relays[relay] = RelayInfo(user, connection.client.rip)
+        if self._settings.login_process_per_connection:
+            # The database process should not hold a connection for each relay.
+            for link in self.auth_links:
+                link.close()
+            self._settle()
+
+    def relay_ended(self, relay: Relay) -> None:
+        """Log the end of a relay that has closed its sockets."""
+        info = self.relays.pop(relay)
+        side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
+        self.log(
+            Level.INFO,
+            f"proxy({printable(info.user)}): disconnecting {info.rip} "
+            f"(Disconnected by {side}, in={relay.up.total_bytes}, out={relay.down.total_bytes})",
+        )
+        self._settle()
+
+    # -- the master ---------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Listen or not, say so to the master when it changed, and leave when nothing is left to do."""
+        count = len(self.sessions) + len(self.relays)
+        if self._is_retired:
+            self._acceptor.stop()
+            if count + self._lingering == 0:
+                self.reactor.stop()
+        elif count < self._limit:
+            self._listens_anyway = False
+            self._acceptor.listen()
+        elif not self._listens_anyway:
+            self._acceptor.stop()
+        if count < self._limit and not self._is_retired:
+            state = State.LISTENING
+        else:
+            state = State.FULL_WITH_LOGINS if self.sessions else State.FULL
+        if state is not self._state:
+            self._state = state
+            # A master that does not read for a while must not stop logins; it hears of the next change.
+            with contextlib.suppress(OSError):
+                status = Status(state, len(self.sessions), len(self.relays))
+                self._channel.send(render_status(status), socket.MSG_DONTWAIT)
+
+    def _on_channel(self, _events: int) -> None:
+        try:
+            packet = self._channel.recv(64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._lose_master()
+            return
+        try:
+            order = parse_order(packet)
+        except PeerViolation as error:
+            self.log(Level.ERROR, f"BUG: master: {error}")
+            return
+        if order is Order.RETIRE:
+            self._is_retired = True
+        elif order is Order.DROP_OLDEST_LOGIN:
+            self._evict_oldest()
+        elif any(connection.session.is_evictable for connection in self.sessions):
+            self._listens_anyway = True
+            self._acceptor.listen()
+        self._settle()
+
+    def _lose_master(self) -> None:
+        """Nobody watches over new clients any more: take none, keep those who have logged in."""
+        self.reactor.remove(self._channel.fileno())
+        self._is_retired = True
+        self._end_logins(only_evictable=True)
+        self._settle()
+
+    def _end_logins(self, *, only_evictable: bool) -> None:
+        for connection in list(self.sessions):
+            if not only_evictable or connection.session.is_evictable:
+                connection.session.end(_SHUTTING_DOWN, True, self.reactor.now)
+
+    def _terminate(self) -> None:
+        self._is_retired = True
+        self._acceptor.stop()
+        self._end_logins(only_evictable=False)
+        for relay in list(self.relays):
+            relay.close()
+        self.reactor.stop()
+
+
+def run(
+    settings: LoginSettings,
+    listeners: Sequence[socket.socket],
+    channel: socket.socket,
+    auth_names: Sequence[str],
+) -> None:
+    """Be a login worker from fork to exit. Descriptor 2 is the log."""
+    child.set_title(f"{settings.protocol}-login")
+    child.no_core_dump()
+    os.chdir(settings.login_dir)
+    child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
+    child.limit_memory(settings.login_process_size_mib)
+    child.forbid_processes()
+    Worker(settings, listeners, channel, auth_names).run()

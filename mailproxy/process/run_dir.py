@@ -1,0 +1,128 @@
+"""The directories, pid file and Unix sockets that a running mailproxy has under `base_dir`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import socket
+import stat
+
+from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.config.settings import AuthSettings, Settings, SocketSettings
+
+_BACKLOG = 511
+# Enough of the path in any message.
+_PID_FILE = "master.pid"
+
+
+def login_group(user: str) -> int:
+    """The group that may use login_dir, -1 (leave it) for a plain user."""
+    if os.geteuid() != 0:
+        return -1
+    return pwd.getpwnam(user).pw_gid
+
+
+def prepare(settings: Settings) -> list[str]:
+    """Make the directories as section 3.3 of Dovecot 1.0's layout has them; return warnings. Raises ConfigError."""
+    warnings = []
+    try:
+        os.makedirs(settings.base_dir, 0o755, exist_ok=True)
+        mode = stat.S_IMODE(os.stat(settings.base_dir).st_mode)
+        if (mode & 0o310) != 0o310 or mode == 0o777:
+            os.chmod(settings.base_dir, 0o755)
+            warnings.append(f"Fixing permissions of {settings.base_dir} to be world-readable")
+        for login in settings.logins:
+            warnings += _prepare_login_dir(login.login_dir, login_group(login.login_user))
+    except OSError as error:
+        problem = Problem(f"Can't prepare {error.filename or settings.base_dir}: {error.strerror}")
+        raise ConfigError([problem]) from error
+    return warnings
+
+
+def _prepare_login_dir(path: str, gid: int) -> list[str]:
+    os.makedirs(path, 0o750, exist_ok=True)
+    status = os.stat(path)
+    if stat.S_IMODE(status.st_mode) == 0o750 and (gid < 0 or status.st_gid == gid):
+        return []
+    was_open = bool(stat.S_IMODE(status.st_mode) & 0o027)
+    os.chmod(path, 0o750)
+    if gid >= 0:
+        os.chown(path, os.geteuid(), gid)
+    return [f"Corrected permissions for login directory {path}"] if was_open else []
+
+
+class PidFile:
+    """`master.pid`, locked while the master lives: the lock, not the number, says whether one runs."""
+
+    def __init__(self, base_dir: str) -> None:
+        self.path = os.path.join(base_dir, _PID_FILE)
+        self._fd = -1
+
+    def lock(self) -> None:
+        """Take the lock. Raises ConfigError when another master has it, or for anything that is no file."""
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self.path, flags, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(self._fd, 32).decode("ascii", "replace").strip()
+            raise ConfigError(
+                [Problem(f"mailproxy is already running with PID {pid} ({self.path})")]
+            ) from None
+        except OSError as error:
+            problem = Problem(f"Can't use pid file {self.path}: {error.strerror}; remove it and start again")
+            raise ConfigError([problem]) from error
+
+    def write(self) -> None:
+        """Write this process's number, after it has become a daemon; the lock came along."""
+        os.fchmod(self._fd, 0o600)
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+
+    def remove(self) -> None:
+        """Remove the file, then let the lock go."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        os.close(self._fd)
+
+
+def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
+    """Listen on a Unix socket, replacing a dead one. Raises ConfigError if alive or not a socket."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ConfigError([Problem(f"{path} exists and is not a socket; move it away")])
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
+            probe.connect(path)
+            raise ConfigError([Problem(f"mailproxy is already running? Socket already exists: {path}")])
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    old_umask = os.umask(0o777)
+    try:
+        listener.bind(path)
+        os.chown(path, uid, gid)
+        os.chmod(path, mode)
+    except OSError as error:
+        listener.close()
+        raise ConfigError([Problem(f"Can't create socket {path}: {error.strerror}")]) from error
+    finally:
+        os.umask(old_umask)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def auth_sockets(settings: Settings, auth: AuthSettings) -> list[tuple[str, int, int, int]]:
+    """Path, mode, uid and gid of each socket that an auth section listens on."""
+    login_dirs = {login.login_dir: login_group(login.login_user) for login in settings.logins}
+    sockets = [(os.path.join(path, auth.name), 0o660, -1, gid) for path, gid in login_dirs.items()]
+    return sockets + [_client_socket(extra) for extra in auth.client_sockets]
+
+
+def _client_socket(extra: SocketSettings) -> tuple[str, int, int, int]:
+    uid = pwd.getpwnam(extra.user).pw_uid if extra.user else -1
+    gid = grp.getgrnam(extra.group).gr_gid if extra.group else -1
+    return (extra.path, extra.mode or 0o600, uid, gid)

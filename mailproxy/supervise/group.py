@@ -1,0 +1,124 @@
+"""How many login workers of one protocol there should be: Dovecot 1.0's pre-fork rules, as pure policy.
+
+Wanted is the number of *listening* workers. It starts at `login_processes_count`, doubles each second in which
+nobody listens, and sinks by one each second otherwise, never below the start. A worker that takes its one
+client is replaced at once; the doubling is for bursts that outrun forking. All workers together never exceed
+`login_max_processes_count`.
+
+A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
+to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailproxy.base.level import Level
+from mailproxy.ipc.status import Order, State, Status
+
+_STALL_MIN_S = 1.0
+_STALL_MAX_S = 60.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    is_ready: bool = False
+    state: State = State.LISTENING
+    full_since_s: float = 0.0
+
+
+class GroupPolicy:
+    """The census of one group. All times are monotonic seconds."""
+
+    def __init__(
+        self, base_count: int, max_count: int, per_connection: bool, log: Callable[[Level, str], None]
+    ) -> None:
+        self._base_count = base_count
+        self._max_count = max_count
+        self._per_connection = per_connection
+        self._log = log
+        self._workers: dict[int, _Worker] = {}
+        self._wanted = base_count
+        self._stall_s = 0.0
+        self._stalled_until_s = 0.0
+
+    @property
+    def listening(self) -> int:
+        """Workers that accept, or will as soon as they have started."""
+        return sum(1 for worker in self._workers.values() if worker.state is State.LISTENING)
+
+    @property
+    def pids(self) -> list[int]:
+        """Everyone who lives."""
+        return list(self._workers)
+
+    def on_spawned(self, pid: int) -> None:
+        """Count a worker that has been forked."""
+        self._workers[pid] = _Worker()
+
+    def on_status(self, pid: int, status: Status, now_s: float) -> None:
+        """Take a worker's report; its first one says that it is ready."""
+        worker = self._workers.get(pid)
+        if worker is None:
+            return
+        if not worker.is_ready:
+            worker.is_ready = True
+            if self._stall_s:
+                self._stall_s = 0.0
+                self._log(Level.INFO, "Created login processes successfully, unstalling")
+        if worker.state is State.LISTENING and status.state is not State.LISTENING:
+            worker.full_since_s = now_s
+        worker.state = status.state
+
+    def on_died(self, pid: int, clean: bool, now_s: float) -> None:
+        """Forget a worker; `clean` means that it left by itself with status 0."""
+        worker = self._workers.pop(pid, None)
+        if worker is None:
+            return
+        if not clean:
+            self._wanted = self._base_count
+        if not worker.is_ready:
+            self._stall(now_s)
+
+    def on_fork_failed(self, now_s: float) -> None:
+        """Note that the system refuses another process."""
+        self._stall(now_s)
+
+    def _stall(self, now_s: float) -> None:
+        if not self._stall_s:
+            self._log(Level.ERROR, "Temporary failure in creating login processes, slowing down for now")
+        if now_s >= self._stalled_until_s:
+            self._stall_s = min(max(self._stall_s * 2, _STALL_MIN_S), _STALL_MAX_S)
+            self._stalled_until_s = now_s + self._stall_s
+
+    def to_spawn(self, now_s: float) -> int:
+        """How many to fork now; after failures one at a time."""
+        room = self._max_count - len(self._workers)
+        missing = min(self._wanted - self.listening, room)
+        if self._stall_s:
+            unproven = any(not worker.is_ready for worker in self._workers.values())
+            return 0 if now_s < self._stalled_until_s or unproven else min(missing, 1)
+        return max(missing, 0)
+
+    def on_tick(self) -> None:
+        """Adjust what is wanted, once a second."""
+        if self.listening == 0:
+            self._wanted = min(self._wanted * 2, self._max_count)
+        elif self._wanted > self._base_count:
+            self._wanted -= 1
+
+    def orders(self) -> list[tuple[int, Order]]:
+        """What full workers must do when no other can be forked: let go of clients that are not logged in."""
+        if self.listening or len(self._workers) < self._max_count:
+            return []
+        if not self._per_connection:
+            return [
+                (pid, Order.LISTEN_ANYWAY)
+                for pid, worker in self._workers.items()
+                if worker.state is State.FULL_WITH_LOGINS
+            ]
+        logging_in = [
+            (w.full_since_s, pid) for pid, w in self._workers.items() if w.state is State.FULL_WITH_LOGINS
+        ]
+        return [(min(logging_in)[1], Order.DROP_OLDEST_LOGIN)] if logging_in else []
