@@ -1,0 +1,230 @@
+"""The auth process: opens the databases, gives up its privileges, answers login workers.
+
+It never sees a client's socket. What it must read as root (the SQL files) is read before `confine`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from mailproxy.auth.cache import AuthCache
+from mailproxy.auth.chain import Chain, open_chain
+from mailproxy.auth.delay import FailureDelay
+from mailproxy.auth.engine import Engine
+from mailproxy.auth.mechanisms.claim import Context
+from mailproxy.auth.mechanisms.registry import OFFERS, Offer
+from mailproxy.auth.pool import Pool
+from mailproxy.auth.request import Request
+from mailproxy.base.errors import ConfigError, PeerViolation, Problem
+from mailproxy.base.level import Level
+from mailproxy.base.limits import FAILURE_TICK_S
+from mailproxy.config.settings import AuthSettings
+from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
+from mailproxy.net.reactor import READ, Reactor
+from mailproxy.net.signals import Signals
+from mailproxy.passdb import open_passdb
+from mailproxy.process.auth_client import AuthClient, Shared
+from mailproxy.userdb import open_userdb
+
+Log = Callable[[Level, str], None]
+
+EXIT_FATAL = 89
+_SWEEP_S = 5.0
+_ACCEPT_PAUSE_S = 1.0
+# Hashes of the libraries written in Python hold the interpreter's lock: logins of others get it this often.
+_SWITCH_INTERVAL_S = 0.001
+
+
+def run(
+    settings: AuthSettings,
+    listeners: list[socket.socket],
+    channel: socket.socket,
+    log: Log,
+    confine: Callable[[], None],
+) -> None:
+    """Serve until retired, terminated or left alone by the master.
+
+    Takes over the sockets. `log` must be thread-safe, `confine` drops the privileges. Raises SystemExit
+    with 89, after a fatal log line, when the configuration cannot be served.
+    """
+    try:
+        offers = _offers(settings)
+        chain = open_chain(settings, lambda database: open_passdb(database, log))
+        userdbs = [open_userdb(database, log) for database in settings.userdbs]
+    except ConfigError as error:
+        for problem in error.problems:
+            log(Level.FATAL, str(problem))
+        raise SystemExit(EXIT_FATAL) from None
+    confine()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    server = _Server(settings, chain, offers, listeners, channel, log)
+    channel.send(render_status(Status(State.LISTENING, 0, 0)))
+    server.serve()
+    for link in chain.links:
+        link.passdb.close()
+    for userdb in userdbs:
+        userdb.close()
+
+
+def _offers(settings: AuthSettings) -> dict[bytes, Offer]:
+    if not settings.mechanisms:
+        raise ConfigError([Problem("No authentication mechanisms configured")])
+    unknown = [name for name in settings.mechanisms if name.upper() not in OFFERS]
+    if unknown:
+        raise ConfigError([Problem(f"Unknown authentication mechanism '{name}'") for name in unknown])
+    return {name.upper().encode(): OFFERS[name.upper()] for name in settings.mechanisms}
+
+
+class _Server:
+    """Wires the engine to sockets, threads, signals and time."""
+
+    def __init__(
+        self,
+        settings: AuthSettings,
+        chain: Chain,
+        offers: dict[bytes, Offer],
+        listeners: list[socket.socket],
+        channel: socket.socket,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._listeners = list(listeners)
+        self._channel = channel
+        self._reactor = Reactor()
+        self._pool = Pool(settings.worker_max_count)
+        self._cache = _open_cache(settings)
+        self._clients: set[AuthClient] = set()
+        self._connections = 0
+        self._started_at = int(time.time())
+        self._retiring = False
+        self._delay: FailureDelay[Request] = FailureDelay(
+            self._reactor.now,
+            FAILURE_TICK_S,
+            self._reactor.call_at,
+            lambda request, line: request.outlet.deliver(request, line),
+        )
+        self._engine = Engine(settings, chain, self._cache, self._pool.submit, log)
+        debug = settings.debug or settings.debug_passwords
+        self._shared = Shared(
+            self._reactor, self._engine, self._delay, offers, log, debug, settings.debug_passwords
+        )
+        self._hostname = socket.gethostname().encode()
+        self._realms = tuple(realm.encode() for realm in settings.realms)
+
+    def serve(self) -> None:
+        """Answer until it is time to go."""
+        reactor = self._reactor
+        handlers = {
+            signal.SIGTERM: self._terminate,
+            signal.SIGINT: self._terminate,
+            signal.SIGHUP: self._clear_cache,
+            signal.SIGUSR2: self._log_statistics,
+        }
+        signals = Signals(reactor, handlers)
+        reactor.add(self._pool.fileno(), READ, self._on_results)
+        self._channel.setblocking(False)
+        reactor.add(self._channel.fileno(), READ, self._on_channel)
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._watch(listener)
+        reactor.call_later(_SWEEP_S, self._sweep)
+        reactor.run()
+        for client in list(self._clients):
+            client.close()
+        signals.close()
+        self._pool.close()
+        reactor.close()
+
+    def _watch(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._reactor.add(listener.fileno(), READ, lambda _events: self._accept(listener))
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # Out of descriptors, most likely: the listener stays readable, so look away for a while.
+            self._log(Level.ERROR, f"accept() failed: {error.strerror}")
+            self._reactor.remove(listener.fileno())
+            self._reactor.call_later(_ACCEPT_PAUSE_S, lambda: self._watch(listener))
+            return
+        sock.setblocking(False)
+        self._connections += 1
+        context = Context(self._hostname, self._realms, os.getpid(), self._connections, self._started_at)
+        self._clients.add(AuthClient(sock, context, self._shared, self._on_gone))
+
+    def _on_gone(self, client: AuthClient) -> None:
+        self._clients.discard(client)
+        self._leave_if_idle()
+
+    def _on_results(self, _events: int) -> None:
+        self._engine.now = self._reactor.now
+        self._pool.collect()
+
+    def _on_channel(self, _events: int) -> None:
+        try:
+            packet = self._channel.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._reactor.remove(self._channel.fileno())
+            return self._retire()
+        try:
+            order = parse_order(packet)
+        except PeerViolation as violation:
+            return self._log(Level.ERROR, f"master: {violation}")
+        if order is Order.RETIRE:
+            self._retire()
+
+    def _retire(self) -> None:
+        if self._retiring:
+            return
+        self._retiring = True
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            self._reactor.remove(listener.fileno())
+            listener.close()
+        self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
+        if self._retiring and not self._clients:
+            self._reactor.stop()
+
+    def _terminate(self) -> None:
+        self._delay.flush()
+        for client in list(self._clients):
+            client.flush()
+        self._reactor.stop()
+
+    def _sweep(self) -> None:
+        self._engine.now = self._reactor.now
+        for client in list(self._clients):
+            client.expire(self._reactor.now)
+        self._reactor.call_later(_SWEEP_S, self._sweep)
+
+    def _clear_cache(self) -> None:
+        if self._cache is not None:
+            self._log(Level.INFO, "SIGHUP received, clearing cache")
+            self._cache.clear()
+
+    def _log_statistics(self) -> None:
+        if self._cache is not None:
+            hits, lookups = self._cache.take_statistics()
+            percent = hits * 100 // lookups if lookups else 100
+            self._log(Level.INFO, f"Authentication cache hits {hits}/{lookups} ({percent}%)")
+
+
+def _open_cache(settings: AuthSettings) -> AuthCache | None:
+    if settings.cache_size_bytes <= 0 or settings.cache_ttl_s <= 0:
+        return None
+    return AuthCache(settings.cache_size_bytes, settings.cache_ttl_s, settings.cache_negative_ttl_s)
