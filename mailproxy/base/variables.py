@@ -88,7 +88,7 @@ class Template:
         self.letters = tuple(dict.fromkeys(name for name in names if name != "%"))
         """Names of the variables, each once, in the order of their first appearance."""
         self.unknown = unknown
-        """Names that are not known; they expand to nothing, a caller may refuse them."""
+        """Names that are not known, empty for a `%` at the end; all expand to nothing."""
         self._only = names[0] if len(names) == 1 and pieces == (Variable(names[0]),) else ""
 
     def expand(self, values: Mapping[str, str]) -> str:
@@ -111,6 +111,7 @@ def parse(text: str, known: Collection[str] = LOG_VARIABLES | AUTH_VARIABLES) ->
         literal += text[at:percent]
         variable, at = _variable(text, percent + 1)
         if variable is None:
+            unknown[""] = None
             continue
         if variable == ("%", "", 0, 0, False):
             literal += "%"

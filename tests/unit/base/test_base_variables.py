@@ -92,3 +92,4 @@ def test_letters_and_unknown() -> None:
     assert template.unknown == ("q", "nonsense", "{u}")
     assert parse("%a", AUTH_VARIABLES).unknown == ("a",)
     assert parse("%!").unknown == ("!",)
+    assert parse("100%").unknown == ("",)
