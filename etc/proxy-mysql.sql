@@ -1,0 +1,19 @@
+-- Where each user's mail lives, for MySQL and MariaDB:  mysql mail < proxy-mysql.sql
+--
+-- user      the name that a client logs in with
+-- host      IP address of his server; a row without one is refused as a temporary failure
+-- destuser  his name there, when it is another one; '' or NULL means the same name
+
+CREATE TABLE proxy (
+  user varchar(255) NOT NULL,
+  host varchar(16) default NULL,
+  destuser varchar(255) NOT NULL default '',
+  PRIMARY KEY (user)
+);
+
+-- INSERT INTO proxy VALUES ('john', '192.168.0.1', '');
+-- INSERT INTO proxy VALUES ('joe', '192.168.0.2', 'joe@example.com');
+
+-- The proxy reads and nothing else:
+-- CREATE USER 'dovecot'@'%' IDENTIFIED BY 'secret';
+-- GRANT SELECT ON proxy TO 'dovecot'@'%';

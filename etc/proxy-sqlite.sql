@@ -1,0 +1,15 @@
+-- Where each user's mail lives, for SQLite:  sqlite3 /var/lib/mailproxy/proxy.sqlite < proxy-sqlite.sql
+--
+-- user      the name that a client logs in with
+-- host      IP address of his server; a row without one is refused as a temporary failure
+-- destuser  his name there, when it is another one; '' or NULL means the same name
+
+CREATE TABLE proxy (
+  user varchar(255) NOT NULL,
+  host varchar(16) default NULL,
+  destuser varchar(255) NOT NULL default '',
+  PRIMARY KEY (user)
+);
+
+-- INSERT INTO proxy VALUES ('john', '192.168.0.1', '');
+-- INSERT INTO proxy VALUES ('joe', '192.168.0.2', 'joe@example.com');
