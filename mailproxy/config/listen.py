@@ -20,7 +20,7 @@ def addresses(setting: str, value: str, default_port: int, own_port: bool = True
         raise ValueError(f"{setting}: No IPs for address: {printable(value)}")
     found = [_address(setting, word, default_port) for word in words]
     if not own_port:
-        found = [Address(address.host, default_port) for address in found]
+        return tuple(dict.fromkeys(Address(address.host, default_port) for address in found))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.text import printable
 from mailproxy.config.build import active_protocols, main_protocol
 from mailproxy.config.load import read_tree
-from mailproxy.config.tree import PROTOCOLS, Path, Tree
+from mailproxy.config.tree import Path, Tree
 
 HIDDEN = "<hidden>"
 SECRET_SETTINGS = ("ssl_key_password",)
