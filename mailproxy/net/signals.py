@@ -22,6 +22,7 @@ class Signals:
     """
 
     def __init__(self, reactor: Reactor, handlers: Handlers) -> None:
+        self._reactor = reactor
         self._handlers = dict(handlers)
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
@@ -29,7 +30,7 @@ class Signals:
         for number in self._handlers:
             signal.signal(number, _noted)
         reactor.add(self._read_fd, READ, self._on_signals)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        unblock_all()
 
     def _on_signals(self, _events: int) -> None:
         for number in dict.fromkeys(os.read(self._read_fd, 4096)):
@@ -38,8 +39,9 @@ class Signals:
                 handler()
 
     def close(self) -> None:
-        """Let go of the pipe, in a child that inherited it; dispositions stay as they are."""
+        """Let go of the pipe, which the reactor no longer watches afterwards."""
         signal.set_wakeup_fd(-1)
+        self._reactor.remove(self._read_fd)
         os.close(self._read_fd)
         os.close(self._write_fd)
 
@@ -47,3 +49,8 @@ class Signals:
 def block_all() -> None:
     """Hold every signal back until a `Signals` is made: around a fork none may find a parent's handler."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def unblock_all() -> None:
+    """Let signals in again."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -11,7 +11,8 @@ from mailproxy.base.level import Level
 from mailproxy.ipc.auth_protocol import Reply, render_parameters
 from mailproxy.net.reactor import READ, WRITE, Timer
 from mailproxy.net.relay import Relay
-from mailproxy.session.session import Client, Session
+from mailproxy.session.client import Client
+from mailproxy.session.session import Session
 
 if TYPE_CHECKING:
     from mailproxy.process.login import Worker

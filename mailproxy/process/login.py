@@ -19,6 +19,7 @@ from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 from mailproxy.config.settings import LoginSettings
+from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
 from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.reactor import READ, Reactor
@@ -27,8 +28,8 @@ from mailproxy.net.signals import Signals
 from mailproxy.process import child
 from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.connection import Connection
-from mailproxy.session.policy import Policy
-from mailproxy.session.session import Client
+from mailproxy.session.client import Client, is_secured
+from mailproxy.session.policy import LoginProtocol, Policy
 
 _ANY_HOSTS = ("0.0.0.0", "::")
 _SHUTTING_DOWN = "Shutting down"
@@ -109,7 +110,7 @@ class Worker:
         self._auth_links_awaited -= 1
         if self._auth_links_awaited == 0:
             mechanisms = {m.name: m for link in reversed(self.auth_links) for m in link.mechanisms}
-            self.policy = Policy.build(self._settings, tuple(mechanisms.values()), self._host_name)
+            self.policy = _policy(self._settings, list(mechanisms.values()), self._host_name)
             self._settle()
 
     def link_for(self, mechanism: bytes) -> AuthLink:
@@ -121,7 +122,7 @@ class Worker:
 
     def apop_challenge(self, link: AuthLink) -> bytes:
         """Return a challenge that only this client gets, or nothing when APOP is not offered."""
-        if not self.policy.wants_apop:
+        if not self.policy.apop_offered:
             return b""
         random = secrets.token_urlsafe(16)
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
@@ -132,7 +133,7 @@ class Worker:
     def _on_accept(self, sock: socket.socket, address: tuple[str, int], listener: socket.socket) -> None:
         lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
         rip, rport = address[:2]
-        client = Client(lip, rip, lport, rport, lip == rip, self._pid)
+        client = Client(lip, rip, lport, rport, is_secured(lip, rip, has_tls=False), self._pid)
         if self._settings.login_process_per_connection:
             self._leave_listeners(rip)
         connection = Connection(self, sock, client)
@@ -257,6 +258,23 @@ class Worker:
         for relay in list(self.relays):
             relay.close()
         self.reactor.stop()
+
+
+def _policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name: str) -> Policy:
+    return Policy(
+        LoginProtocol(settings.protocol),
+        mechanisms,
+        greeting=settings.login_greeting,
+        greeting_capability=settings.login_greeting_capability,
+        capability=settings.capability,
+        disable_plaintext_auth=settings.disable_plaintext_auth,
+        login_timeout_s=settings.login_timeout_s,
+        proxy_timeout_s=settings.login_proxy_timeout_s,
+        log_format_elements=settings.login_log_format_elements,
+        log_format=settings.login_log_format,
+        verbose=settings.auth_verbose,
+        host_name=host_name,
+    )
 
 
 def run(

@@ -14,7 +14,6 @@ from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.config.settings import AuthSettings, Settings, SocketSettings
 
 _BACKLOG = 511
-# Enough of the path in any message.
 _PID_FILE = "master.pid"
 
 
@@ -26,7 +25,7 @@ def login_group(user: str) -> int:
 
 
 def prepare(settings: Settings) -> list[str]:
-    """Make the directories as section 3.3 of Dovecot 1.0's layout has them; return warnings. Raises ConfigError."""
+    """Make the directories with the modes Dovecot 1.0 gives them; return warnings. Raises ConfigError."""
     warnings = []
     try:
         os.makedirs(settings.base_dir, 0o755, exist_ok=True)

@@ -1,9 +1,9 @@
 """How many login workers of one protocol there should be: Dovecot 1.0's pre-fork rules, as pure policy.
 
-Wanted is the number of *listening* workers. It starts at `login_processes_count`, doubles each second in which
-nobody listens, and sinks by one each second otherwise, never below the start. A worker that takes its one
-client is replaced at once; the doubling is for bursts that outrun forking. All workers together never exceed
-`login_max_processes_count`.
+Wanted is the number of *listening* workers. It starts at `login_processes_count`, doubles each second in
+which nobody listens, and sinks by one each second otherwise, never below the start. A worker that takes its
+one client is replaced at once; the doubling is for bursts that outrun forking. All workers together never
+exceed `login_max_processes_count`.
 
 A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
 to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
@@ -39,14 +39,11 @@ class GroupPolicy:
         self._per_connection = per_connection
         self._log = log
         self._workers: dict[int, _Worker] = {}
+        self.listening = 0
+        """Workers that accept, or will as soon as they have started."""
         self._wanted = base_count
         self._stall_s = 0.0
         self._stalled_until_s = 0.0
-
-    @property
-    def listening(self) -> int:
-        """Workers that accept, or will as soon as they have started."""
-        return sum(1 for worker in self._workers.values() if worker.state is State.LISTENING)
 
     @property
     def pids(self) -> list[int]:
@@ -56,6 +53,7 @@ class GroupPolicy:
     def on_spawned(self, pid: int) -> None:
         """Count a worker that has been forked."""
         self._workers[pid] = _Worker()
+        self.listening += 1
 
     def on_status(self, pid: int, status: Status, now_s: float) -> None:
         """Take a worker's report; its first one says that it is ready."""
@@ -67,15 +65,20 @@ class GroupPolicy:
             if self._stall_s:
                 self._stall_s = 0.0
                 self._log(Level.INFO, "Created login processes successfully, unstalling")
-        if worker.state is State.LISTENING and status.state is not State.LISTENING:
-            worker.full_since_s = now_s
+        was_listening = worker.state is State.LISTENING
         worker.state = status.state
+        is_listening = worker.state is State.LISTENING
+        if was_listening and not is_listening:
+            worker.full_since_s = now_s
+        self.listening += is_listening - was_listening
 
     def on_died(self, pid: int, clean: bool, now_s: float) -> None:
         """Forget a worker; `clean` means that it left by itself with status 0."""
         worker = self._workers.pop(pid, None)
         if worker is None:
             return
+        if worker.state is State.LISTENING:
+            self.listening -= 1
         if not clean:
             self._wanted = self._base_count
         if not worker.is_ready:
@@ -108,17 +111,20 @@ class GroupPolicy:
         elif self._wanted > self._base_count:
             self._wanted -= 1
 
+    @property
+    def needs_ticks(self) -> bool:
+        """Whether anything is to be done as time goes by; an idle group costs no wake-up."""
+        return bool(self._stall_s) or self._wanted > self._base_count or self.listening < self._wanted
+
     def orders(self) -> list[tuple[int, Order]]:
         """What full workers must do when no other can be forked: let go of clients that are not logged in."""
         if self.listening or len(self._workers) < self._max_count:
             return []
-        if not self._per_connection:
-            return [
-                (pid, Order.LISTEN_ANYWAY)
-                for pid, worker in self._workers.items()
-                if worker.state is State.FULL_WITH_LOGINS
-            ]
-        logging_in = [
-            (w.full_since_s, pid) for pid, w in self._workers.items() if w.state is State.FULL_WITH_LOGINS
+        with_logins = [
+            (worker.full_since_s, pid)
+            for pid, worker in self._workers.items()
+            if worker.state is State.FULL_WITH_LOGINS
         ]
-        return [(min(logging_in)[1], Order.DROP_OLDEST_LOGIN)] if logging_in else []
+        if not self._per_connection:
+            return [(pid, Order.LISTEN_ANYWAY) for _, pid in with_logins]
+        return [(min(with_logins)[1], Order.DROP_OLDEST_LOGIN)] if with_logins else []

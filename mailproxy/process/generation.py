@@ -1,0 +1,190 @@
+"""One configuration in force: its auth processes and its groups of login workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from mailproxy.base.level import Level
+from mailproxy.config.settings import Address, AuthSettings, LoginSettings, Settings
+from mailproxy.ipc.status import Order, Status
+from mailproxy.net.reactor import Reactor
+from mailproxy.process import auth, child, login
+from mailproxy.process.spawner import Child, Spawner
+from mailproxy.supervise.group import GroupPolicy
+
+Log = Callable[[Level, str], None]
+Listeners = Mapping[Address, socket.socket]
+UnixListeners = Mapping[str, socket.socket]
+
+_AUTH_RESTART_MIN_S = 0.1
+_AUTH_RESTART_MAX_S = 60.0
+# Threads and their stacks need address space that they never touch.
+_AUTH_SIZE_FLOOR_MIB = 2048
+
+
+class Generation:
+    """Keeps its processes alive from `start` to `retire`. Listeners belong to the master.
+
+    `on_auth_ready` is called once, when every auth section has said that it is ready; `on_auth_failed` when
+    one died before that.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Reactor,
+        spawner: Spawner,
+        log: Log,
+        on_auth_ready: Callable[[], None],
+        on_auth_failed: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self._reactor = reactor
+        self._spawner = spawner
+        self._log = log
+        self._on_auth_ready = on_auth_ready
+        self._on_auth_failed = on_auth_failed
+        self._auth_awaited = {section.name for section in settings.auths}
+        self._auth_restart_s = _AUTH_RESTART_MIN_S
+        self._listeners: Listeners = {}
+        self._auth_listeners: Mapping[str, list[socket.socket]] = {}
+        self._groups: dict[str, GroupPolicy] = {}
+        self._serves_logins = False
+        self.is_retired = False
+
+    # -- auth ---------------------------------------------------------------------------------------------
+
+    def start_auth(self, listeners: Mapping[str, list[socket.socket]]) -> None:
+        """Fork the auth processes; `listeners` are their Unix sockets by section name."""
+        self._auth_listeners = listeners
+        for section in self.settings.auths:
+            self._spawn_auth(section)
+
+    def _spawn_auth(self, section: AuthSettings) -> None:
+        if self.is_retired:
+            return
+        listeners = self._auth_listeners[section.name]
+
+        def body(channel: socket.socket) -> None:
+            child.set_title(f"auth({section.name})")
+            child.no_core_dump()
+
+            def confine() -> None:
+                chroot = os.path.join(self.settings.base_dir, section.chroot) if section.chroot else ""
+                child.become(section.user, extra_groups=True, chroot=chroot)
+                child.limit_memory(max(section.process_size_mib, _AUTH_SIZE_FLOOR_MIB))
+
+            auth.run(section, listeners, channel, child.ChildLog().write, confine)
+
+        try:
+            self._spawner.spawn(f"auth({section.name})", "auth", self, listeners, body)
+        except OSError as error:
+            self._log(Level.ERROR, f"fork() for auth failed: {error.strerror}")
+            self._restart_auth_later(section)
+
+    def _restart_auth_later(self, section: AuthSettings) -> None:
+        self._reactor.call_later(self._auth_restart_s, lambda: self._spawn_auth(section))
+        self._auth_restart_s = min(self._auth_restart_s * 2, _AUTH_RESTART_MAX_S)
+
+    def _auth_died(self, dead: Child) -> None:
+        section = next(s for s in self.settings.auths if dead.role == f"auth({s.name})")
+        if section.name in self._auth_awaited:
+            self._on_auth_failed()
+            return
+        if dead.is_ready:
+            self._auth_restart_s = _AUTH_RESTART_MIN_S
+            self._spawn_auth(section)
+            return
+        if self._auth_restart_s == _AUTH_RESTART_MIN_S:
+            text = "Temporary failure in creating authentication processes, slowing down for now"
+            self._log(Level.ERROR, text)
+        self._restart_auth_later(section)
+
+    # -- login workers ------------------------------------------------------------------------------------
+
+    def serve_logins(self, listeners: Listeners) -> None:
+        """Fork login workers from now on."""
+        self._listeners = listeners
+        self._serves_logins = True
+        for settings in self.settings.logins:
+            self._groups[settings.protocol] = GroupPolicy(
+                settings.login_processes_count,
+                settings.login_max_processes_count,
+                settings.login_process_per_connection,
+                self._log,
+            )
+        self.adjust()
+
+    def adjust(self) -> None:
+        """Fork and order what the policies ask for now."""
+        if not self._serves_logins or self.is_retired:
+            return
+        for settings in self.settings.logins:
+            group = self._groups[settings.protocol]
+            for _ in range(group.to_spawn(self._reactor.now)):
+                if not self._spawn_login(settings, group):
+                    break
+            for pid, order in group.orders():
+                self._spawner.children[pid].order(order)
+
+    def tick(self) -> None:
+        """Look at the groups once a second."""
+        for group in self._groups.values():
+            group.on_tick()
+        self.adjust()
+
+    @property
+    def needs_ticks(self) -> bool:
+        """Whether time alone can change what is wanted."""
+        return any(group.needs_ticks for group in self._groups.values())
+
+    def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
+        listeners = [self._listeners[address] for address in settings.listen]
+        names = [section.name for section in self.settings.auths]
+
+        def body(channel: socket.socket) -> None:
+            login.run(settings, listeners, channel, names)
+
+        try:
+            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, listeners, body)
+        except OSError as error:
+            self._log(Level.ERROR, f"fork() for {settings.protocol}-login failed: {error.strerror}")
+            group.on_fork_failed(self._reactor.now)
+            return False
+        group.on_spawned(born.pid)
+        return True
+
+    # -- children -----------------------------------------------------------------------------------------
+
+    def on_status(self, sender: Child, status: Status) -> None:
+        """Take a child's report."""
+        if sender.kind == "login":
+            for group in self._groups.values():
+                group.on_status(sender.pid, status, self._reactor.now)
+            self.adjust()
+            return
+        name = sender.role.removeprefix("auth(").removesuffix(")")
+        if name in self._auth_awaited:
+            self._auth_awaited.discard(name)
+            if not self._auth_awaited and not self.is_retired:
+                self._on_auth_ready()
+        elif self._auth_restart_s > _AUTH_RESTART_MIN_S * 2:
+            self._log(Level.INFO, "Created authentication processes successfully, unstalling")
+
+    def on_death(self, dead: Child, clean: bool) -> None:
+        """Take a child's death; what should live is forked again."""
+        if dead.kind == "login":
+            for group in self._groups.values():
+                group.on_died(dead.pid, clean, self._reactor.now)
+            self.adjust()
+        elif not self.is_retired:
+            self._auth_died(dead)
+
+    def retire(self) -> None:
+        """Let every child finish what it has and leave."""
+        self.is_retired = True
+        for living in list(self._spawner.children.values()):
+            if living.owner is self:
+                living.order(Order.RETIRE)

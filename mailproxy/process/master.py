@@ -1,0 +1,267 @@
+"""The master: owns listeners, log files and the census of children; parses nothing from the network.
+
+A reload is a transaction. The new configuration is read and its listeners are opened; then its auth processes
+start, and only when they are ready does the new generation take over and the old one retire. Whatever fails
+on the way, the old one goes on as if nothing had happened. Listeners that both have are never closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+
+import mailproxy
+from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.base.level import Level
+from mailproxy.config.load import load
+from mailproxy.config.settings import Address, Settings
+from mailproxy.ipc.status import Status
+from mailproxy.net.listen import listen_tcp
+from mailproxy.net.reactor import Reactor
+from mailproxy.net.signals import Signals
+from mailproxy.process import child, run_dir
+from mailproxy.process.generation import Generation
+from mailproxy.process.log_sink import LogSink
+from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
+
+_TICK_S = 1.0
+# Children that were told to end and did not are killed after so long.
+_STOP_S = 5.0
+
+
+class Master:
+    """One per base_dir, for the life of the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sink = LogSink()
+        self._pid_file = run_dir.PidFile(settings.base_dir)
+        self._listeners: dict[Address, socket.socket] = {}
+        self._auth_listeners: dict[str, socket.socket] = {}
+        self._reactor: Reactor
+        self._spawner: Spawner
+        self._current: Generation | None = None
+        self._pending: Generation | None = None
+        self._reload_again = False
+        self._is_stopping = False
+        self._exit_status = 0
+        self._tick_is_armed = False
+
+    # -- start --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take the directories, the lock and the listeners. Raises ConfigError."""
+        warnings = [*self._settings.warnings, *run_dir.prepare(self._settings)]
+        self._pid_file.lock()
+        self._open_listeners(self._settings)
+        self._sink.open(self._settings.log)
+        self._start_warnings = warnings
+
+    def run(self) -> int:
+        """Serve until stopped; returns the exit status."""
+        self._pid_file.write()
+        os.umask(0o077)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        child.set_title("master")
+        self._log(Level.INFO, f"mailproxy v{mailproxy.__version__} starting up")
+        for warning in self._start_warnings:
+            self._log(Level.WARNING, warning)
+        self._reactor = Reactor()
+        self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
+        self._signals = Signals(
+            self._reactor,
+            {
+                signal.SIGTERM: self._on_sigterm,
+                signal.SIGINT: self._stop,
+                signal.SIGHUP: self._reload,
+                signal.SIGUSR1: self._sink.reopen,
+                signal.SIGCHLD: lambda: self._spawner.reap(),
+            },
+        )
+        # What exists now is shared with every child for as long as neither writes to it.
+        gc.collect()
+        gc.freeze()
+        self._begin(self._settings)
+        self._reactor.run()
+        self._clean_up()
+        return self._exit_status
+
+    def _log(self, level: Level, text: str) -> None:
+        self._sink.write(level, text)
+
+    def _open_listeners(self, settings: Settings) -> None:
+        """Open what is not open yet. Raises ConfigError with every problem, and nothing has changed."""
+        problems: list[Problem] = []
+        tcp: dict[Address, socket.socket] = {}
+        unix: dict[str, socket.socket] = {}
+        for login in settings.logins:
+            for address in login.listen:
+                if address not in self._listeners and address not in tcp:
+                    try:
+                        tcp[address] = listen_tcp(address.host, address.port)
+                    except OSError as error:
+                        text = f"listen({address.host}:{address.port}) failed: {error.strerror}"
+                        problems.append(Problem(text))
+        for section in settings.auths:
+            for path, mode, uid, gid in run_dir.auth_sockets(settings, section):
+                if path not in self._auth_listeners:
+                    try:
+                        unix[path] = run_dir.listen_unix(path, mode, uid, gid)
+                    except ConfigError as error:
+                        problems += error.problems
+        if problems:
+            for listener in (*tcp.values(), *unix.values()):
+                listener.close()
+            raise ConfigError(problems)
+        self._listeners |= tcp
+        self._auth_listeners |= unix
+
+    # -- generations --------------------------------------------------------------------------------------
+
+    def _begin(self, settings: Settings) -> None:
+        self._pending = Generation(
+            settings, self._reactor, self._spawner, self._log, self._take_over, self._give_up
+        )
+        listeners = {}
+        for section in settings.auths:
+            paths = [path for path, *_ in run_dir.auth_sockets(settings, section)]
+            listeners[section.name] = [self._auth_listeners[path] for path in paths]
+        self._pending.start_auth(listeners)
+
+    def _take_over(self) -> None:
+        """The pending generation's auth is ready: it is the current one from now on."""
+        new, old = self._pending, self._current
+        if new is None or self._is_stopping:
+            return
+        self._pending, self._current, self._settings = None, new, new.settings
+        new.serve_logins(self._listeners)
+        if old is not None:
+            old.retire()
+            self._close_unused_listeners()
+        self._arm_tick()
+        if self._reload_again:
+            self._reload_again = False
+            self._reload()
+
+    def _give_up(self) -> None:
+        """The pending generation's auth died before it was ready."""
+        failed, self._pending = self._pending, None
+        if failed is not None:
+            failed.retire()
+        if self._current is None:
+            self._log(Level.FATAL, "Auth process died too early - shutting down")
+            self._exit_status = EXIT_FATAL
+            self._stop()
+        else:
+            self._log(Level.WARNING, "Invalid configuration, keeping old one")
+            self._close_unused_listeners()
+
+    def _close_unused_listeners(self) -> None:
+        used = {address for login in self._settings.logins for address in login.listen}
+        for address in [a for a in self._listeners if a not in used]:
+            self._listeners.pop(address).close()
+        paths = {
+            path
+            for section in self._settings.auths
+            for path, *_ in run_dir.auth_sockets(self._settings, section)
+        }
+        for path in [p for p in self._auth_listeners if p not in paths]:
+            self._auth_listeners.pop(path).close()
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def _reload(self) -> None:
+        if self._is_stopping:
+            return
+        if self._pending is not None:
+            self._reload_again = True
+            return
+        self._log(Level.WARNING, "SIGHUP received - reloading configuration")
+        try:
+            settings = load(self._settings.path)
+            if settings.base_dir != self._settings.base_dir:
+                raise ConfigError([Problem("base_dir can't be changed by a reload; restart mailproxy")])
+            warnings = [*settings.warnings, *run_dir.prepare(settings)]
+            self._open_listeners(settings)
+            self._sink.open(settings.log)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log(Level.ERROR, str(problem))
+            self._log(Level.WARNING, "Invalid configuration, keeping old one")
+            return
+        for warning in warnings:
+            self._log(Level.WARNING, warning)
+        self._begin(settings)
+
+    # -- children -----------------------------------------------------------------------------------------
+
+    def _on_status(self, sender: Child, status: Status) -> None:
+        if isinstance(sender.owner, Generation):
+            sender.owner.on_status(sender, status)
+        self._arm_tick()
+
+    def _on_death(self, dead: Child, clean: bool) -> None:
+        if self._is_stopping:
+            if not self._spawner.children:
+                self._reactor.stop()
+        elif isinstance(dead.owner, Generation):
+            dead.owner.on_death(dead, clean)
+            self._arm_tick()
+
+    def _arm_tick(self) -> None:
+        """Tick while time matters; an idle service sleeps."""
+        if self._current is not None and not self._tick_is_armed and self._current.needs_ticks:
+            self._tick_is_armed = True
+            self._reactor.call_later(_TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_is_armed = False
+        if self._current is not None and not self._is_stopping:
+            self._current.tick()
+            self._arm_tick()
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _on_sigterm(self) -> None:
+        self._log(Level.WARNING, f"Killed with signal {signal.SIGTERM.value}")
+        self._stop()
+
+    def _stop(self) -> None:
+        """Close the listeners and end every child; relays live on when `shutdown_clients = no`."""
+        if self._is_stopping:
+            self._kill_all()
+            return
+        self._is_stopping = True
+        for listener in self._listeners.values():
+            listener.close()
+        children = list(self._spawner.children.values())
+        if self._settings.shutdown_clients:
+            for living in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(living.pid, signal.SIGTERM)
+            self._reactor.call_later(_STOP_S, self._kill_all)
+            if not children:
+                self._reactor.stop()
+        else:
+            # The end of our process is the word to them: they take no more and live to their relays' end.
+            self._reactor.stop()
+
+    def _kill_all(self) -> None:
+        for living in list(self._spawner.children.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(living.pid, signal.SIGKILL)
+        self._reactor.call_later(_STOP_S, self._reactor.stop)
+
+    def _clean_up(self) -> None:
+        self._spawner.drain_logs()
+        for path, listener in self._auth_listeners.items():
+            listener.close()
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._pid_file.remove()
+        self._sink.close()

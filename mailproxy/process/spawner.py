@@ -1,0 +1,194 @@
+"""Children of the master: birth, log lines, status reports, death."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from mailproxy.base.errors import PeerViolation
+from mailproxy.base.level import Level
+from mailproxy.ipc import log_frames
+from mailproxy.ipc.status import Order, Status, parse_status, render_order
+from mailproxy.net.reactor import READ, Reactor
+from mailproxy.net.signals import block_all, unblock_all
+from mailproxy.process import child
+from mailproxy.process.log_sink import LogSink
+
+EXIT_FATAL = 89
+EXIT_BUG = 70
+_EXIT_REASONS = {
+    80: "Can't open log file",
+    81: "Can't write to log file",
+    82: "Internal logging error",
+    83: "Out of memory",
+    84: "exec() failed",
+}
+_READ_BYTES = 65536
+
+OnStatus = Callable[["Child", Status], None]
+OnDeath = Callable[["Child", bool], None]
+Body = Callable[[socket.socket], None]
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A living child; `role` is what its log lines begin with, `owner` whoever asked for it."""
+
+    pid: int
+    role: str
+    kind: str
+    owner: object
+    channel: socket.socket
+    is_ready: bool = False
+    is_heard: bool = True
+
+    def order(self, order: Order) -> None:
+        """Ask the child for something; one that does not listen is found by other means."""
+        with contextlib.suppress(OSError):
+            self.channel.send(render_order(order), socket.MSG_DONTWAIT)
+
+
+class _LogPipe:
+    """One per role: children share it, since the kernel keeps writes of 4 KiB whole."""
+
+    def __init__(self, reactor: Reactor, sink: LogSink, role: str) -> None:
+        self._sink = sink
+        self._role = role
+        self._rest = b""
+        self.read_fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        reactor.add(self.read_fd, READ, self._on_readable)
+
+    def _on_readable(self, _events: int) -> None:
+        self.read()
+
+    def read(self) -> bool:
+        """Log what has come, and say whether anything had."""
+        try:
+            data = os.read(self.read_fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _READ_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        parsed = [log_frames.parse(line) for line in lines if line]
+        self._sink.write_many([(level, f"{self._role}: {text}") for level, text in parsed])
+        return True
+
+
+class Spawner:
+    """Forks children and hears of them. Owns the channels and log pipes."""
+
+    def __init__(self, reactor: Reactor, sink: LogSink, on_status: OnStatus, on_death: OnDeath) -> None:
+        self._reactor = reactor
+        self._sink = sink
+        self._on_status = on_status
+        self._on_death = on_death
+        self._pipes: dict[str, _LogPipe] = {}
+        self.children: dict[int, Child] = {}
+
+    def spawn(
+        self, role: str, kind: str, owner: object, listeners: Sequence[socket.socket], body: Body
+    ) -> Child:
+        """Fork a child that keeps `listeners` and runs `body` with its end of the channel. Raises OSError."""
+        pipe = self._pipes.get(role)
+        if pipe is None:
+            pipe = self._pipes[role] = _LogPipe(self._reactor, self._sink, role)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A signal in between would find the parent's handlers in the child.
+        block_all()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            unblock_all()
+            raise
+        if pid == 0:
+            _be_child(pipe.write_fd, theirs, listeners, body)
+        unblock_all()
+        theirs.close()
+        ours.setblocking(False)
+        born = Child(pid, role, kind, owner, ours)
+        self.children[pid] = born
+        self._reactor.add(ours.fileno(), READ, lambda _events: self._hear(born))
+        return born
+
+    def _hear(self, sender: Child) -> None:
+        try:
+            packet = sender.channel.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            # The death notice; the exit status comes by SIGCHLD.
+            self._reactor.remove(sender.channel.fileno())
+            sender.is_heard = False
+            self.reap()
+            return
+        try:
+            status = parse_status(packet)
+        except PeerViolation as error:
+            self._sink.write(Level.ERROR, f"BUG: {sender.role} (pid {sender.pid}): {error}")
+            return
+        sender.is_ready = True
+        self._on_status(sender, status)
+
+    def reap(self) -> None:
+        """Take leave of every child that has ended."""
+        while self.children:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            dead = self.children.pop(pid, None)
+            if dead is not None:
+                self._bury(dead, wait_status)
+
+    def _bury(self, dead: Child, wait_status: int) -> None:
+        if dead.is_heard:
+            self._reactor.remove(dead.channel.fileno())
+        dead.channel.close()
+        code = os.waitstatus_to_exitcode(wait_status)
+        if code:
+            self.drain_logs()
+        if code < 0:
+            self._sink.write(Level.ERROR, f"child {dead.pid} ({dead.kind}) killed with signal {-code}")
+        elif code > 0:
+            reason = f" ({_EXIT_REASONS[code]})" if code in _EXIT_REASONS else ""
+            self._sink.write(Level.ERROR, f"child {dead.pid} ({dead.kind}) returned error {code}{reason}")
+        self._on_death(dead, code == 0)
+
+    def drain_logs(self) -> None:
+        """Log what children have written, before what is said about them."""
+        for pipe in self._pipes.values():
+            while pipe.read():
+                pass
+
+
+def _be_child(
+    log_fd: int, channel: socket.socket, listeners: Sequence[socket.socket], body: Body
+) -> NoReturn:
+    """Run `body` and end at once: no handler, buffer or object of the parent may act in the child."""
+    status = EXIT_BUG
+    try:
+        signal.set_wakeup_fd(-1)
+        child.wire_standard_fds(log_fd)
+        child.keep_only([channel.fileno(), *(listener.fileno() for listener in listeners)])
+        body(channel)
+        status = 0
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else EXIT_BUG
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
