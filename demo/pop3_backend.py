@@ -22,7 +22,7 @@ class BinaryMaildir(MaildirMailbox):
 
     def getMessage(self, i: int) -> BinaryIO:
         """Return an open file; the server closes it."""
-        return open(self.list[i], "rb")  # noqa: SIM115
+        return open(self.list[i], "rb")
 
 
 @implementer(IRealm)
