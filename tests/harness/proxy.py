@@ -1,0 +1,219 @@
+"""mailproxy as a program under test: started as a user starts it, and watched from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from tests.harness.folder import open_folder
+from tests.harness.ports import free_port
+from tests.harness.wait import wait_until
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+HOST = "127.0.0.1"
+START_S = 20.0
+STOP_S = 15.0
+_TITLE = "mailproxy: "
+
+_HEAD = """\
+base_dir = {base_dir}
+log_path = {log}
+protocols = imap pop3
+ssl_disable = yes
+protocol imap {{
+  listen = {host}:{imap_port}
+}}
+protocol pop3 {{
+  listen = {host}:{pop3_port}
+}}
+"""
+
+
+class Proxy:
+    """One installation of mailproxy in a folder of its own, with free ports.
+
+    `secrets` must never be seen in its log. `close` stops it and proves that nothing is wrong
+    with the log and that no process is left.
+    """
+
+    open_ones: list[Proxy] = []
+    """Every proxy that is not closed yet; the tests' conftest looks after them."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.secrets = set(secrets)
+        self._close = contextlib.ExitStack()
+        self.folder = self._close.enter_context(open_folder("proxy"))
+        self.configuration = self.folder / "dovecot.conf"
+        self.sql = self.folder / "dovecot-sql.conf"
+        self.log = self.folder / "log"
+        self.base_dir = self.folder / "base"
+        self.imap_port = free_port()
+        self.pop3_port = free_port()
+        self.pid = 0
+        self.expected_tracebacks = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: list[int] = []
+        Proxy.open_ones.append(self)
+
+    def write(self, rest: str, sql: str = "") -> None:
+        """Write the configuration: our paths and addresses, then `rest`, which may override them."""
+        head = _HEAD.format(
+            base_dir=self.base_dir,
+            log=self.log,
+            host=HOST,
+            imap_port=self.imap_port,
+            pop3_port=self.pop3_port,
+        )
+        self.configuration.write_text(head + rest)
+        if sql:
+            self.sql.write_text(sql)
+            self.sql.chmod(0o600)
+
+    def start(self, wait: bool = True) -> None:
+        """Start the master in the foreground; with `wait`, until both protocols greet."""
+        output = (self.folder / "output").open("ab")
+        with output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(self.configuration)],
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._sessions.append(self.pid)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until a worker of each protocol greets."""
+        wait_until("mailproxy greets on both ports", self._greets, START_S)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the master by a signal and return its exit status; its children may outlive it a little."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the master did not end within {STOP_S:g} s of {number.name}") from None
+
+    def sighup(self) -> None:
+        """Have the master read its configuration again."""
+        os.kill(self.pid, signal.SIGHUP)
+
+    def kill(self, role: str) -> int:
+        """Kill one process of that role without warning; returns its pid."""
+        victim = self.children(role)[0]
+        victim.kill()
+        wait_until(f"{role} {victim.pid} is gone", lambda: not _is_running(victim))
+        return victim.pid
+
+    def processes(self) -> list[psutil.Process]:
+        """Return everything alive that this proxy ever started, orphans too."""
+        return [p for p in psutil.process_iter() if _session(p) in self._sessions and _is_running(p)]
+
+    def children(self, role: str) -> list[psutil.Process]:
+        """Return the living processes whose title names `role` (`imap-login`, `pop3-login`, `auth`)."""
+        return [p for p in self.processes() if p.pid != self.pid and _role(p).split("(")[0] == role]
+
+    def log_text(self) -> str:
+        """Return the whole log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def log_contains(self, text: str) -> bool:
+        """Tell whether `text` was logged."""
+        return text in self.log_text()
+
+    def wait_log(self, text: str, times: int = 1, timeout_s: float = 10.0) -> None:
+        """Wait until `text` was logged that many times."""
+        wait_until(f"the log says {text!r}", lambda: self.log_text().count(text) >= times, timeout_s)
+
+    def tail(self) -> str:
+        """Return the end of what it printed and logged, for a failure report."""
+        printed = self.folder / "output"
+        said = printed.read_text(errors="replace")[-3000:] if printed.exists() else ""
+        return f"--- printed\n{said}\n--- logged\n{self.log_text()[-6000:]}"
+
+    def check_log(self) -> None:
+        """Assert that nothing broke inside and that no secret was written down."""
+        printed = self.folder / "output"
+        said = self.log_text() + (printed.read_text(errors="replace") if printed.exists() else "")
+        for bad in ("Traceback", "BUG:", "Panic:", *self.secrets):
+            assert bad not in said, f"{bad!r} in the log of mailproxy\n{self.tail()}"
+
+    def close(self) -> None:
+        """Stop, check the log and the absence of processes, remove the files."""
+        Proxy.open_ones.remove(self)
+        with self._close:
+            try:
+                if self._process is not None:
+                    self.stop()
+                    wait_until(f"no process is left\n{self.processes()}", lambda: not self.processes(), 5)
+                self.check_log()
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{self.tail()}") from None
+            finally:
+                for process in self.processes():
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                if self._process is not None:
+                    self._process.wait(5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _greets(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"mailproxy ended with status {self._process.returncode}\n{self.tail()}")
+        return greeting(self.imap_port).startswith(b"* OK") and greeting(self.pop3_port).startswith(b"+OK")
+
+
+def greeting(port: int, timeout_s: float = 2.0) -> bytes:
+    """Return the first bytes that the proxy sends on `port`, nothing when it does not."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        with socket.create_connection((HOST, port), timeout_s) as client:
+            client.settimeout(max(0.1, deadline - time.monotonic()))
+            return client.recv(500)
+    except OSError:
+        return b""
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _role(process: psutil.Process) -> str:
+    """Return the word behind `mailproxy: ` in the title."""
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+    return title.removeprefix(_TITLE).split()[0] if title.startswith(_TITLE) else ""
