@@ -50,7 +50,7 @@ class _Tags:
 
     def next(self) -> bytes:
         if not self._stock:
-            text = secrets.token_hex(1024)
+            text = secrets.token_hex(1024).upper()
             self._stock = [text[i : i + 8] for i in range(0, len(text), 8)]
         return b"P" + self._stock.pop().encode()
 

@@ -207,8 +207,7 @@ class Master:
 
     def _on_death(self, dead: Child, clean: bool) -> None:
         if self._is_stopping:
-            if not self._spawner.children:
-                self._reactor.stop()
+            self._end_children()
         elif isinstance(dead.owner, Generation):
             dead.owner.on_death(dead, clean)
             self._arm_tick()
@@ -239,16 +238,23 @@ class Master:
         self._is_stopping = True
         for listener in self._listeners.values():
             listener.close()
-        children = list(self._spawner.children.values())
         if self._settings.shutdown_clients:
-            for living in children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(living.pid, signal.SIGTERM)
             self._reactor.call_later(_STOP_S, self._kill_all)
-            if not children:
-                self._reactor.stop()
+            self._end_children()
         else:
             # The end of our process is the word to them: they take no more and live to their relays' end.
+            self._reactor.stop()
+
+    def _end_children(self) -> None:
+        """Tell the workers to end, and auth when none of them needs it any more."""
+        children = list(self._spawner.children.values())
+        workers = [living for living in children if living.kind == "login"]
+        for living in workers or children:
+            if not living.was_told_to_end:
+                living.was_told_to_end = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(living.pid, signal.SIGTERM)
+        if not children:
             self._reactor.stop()
 
     def _kill_all(self) -> None:

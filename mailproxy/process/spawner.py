@@ -47,6 +47,7 @@ class Child:
     channel: socket.socket
     is_ready: bool = False
     is_heard: bool = True
+    was_told_to_end: bool = False
 
     def order(self, order: Order) -> None:
         """Ask the child for something; one that does not listen is found by other means."""
