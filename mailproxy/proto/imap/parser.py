@@ -136,7 +136,7 @@ def parse_arguments(command: RawCommand, start: int) -> list[Argument]:
 def _parse_span(line: bytes, at: int, end: int, arguments: list[Argument]) -> None:
     while at < end:
         if line[at] != _SPACE:
-            raise SyntaxFault(texts.BAD_ATOM)
+            raise SyntaxFault(_fault_at(line, at))
         found = _STRING.match(line, at + 1, end)
         if found is None:
             if not line[at:end].strip(b" "):

@@ -1,0 +1,12 @@
+# B04 B07 B19: a banner that is none: no password, temporary; escaped and cut in the log.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN john secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 143
+B< \x16\x03\x01\0\xff\x1b[2J%s%n
+log: E imap-proxy(john): Remote returned invalid banner: \x16\x03\x01\x00\xff\x1b[2J%s%n
+B> !hang up
+C> a1 NO [UNAVAILABLE] Temporary authentication failure.

@@ -1,0 +1,14 @@
+# B16: a + when none is due.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN john secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 143
+B< * OK hello
+B> $TAG LOGIN "john" "secret"
+B< + go on
+log: E imap-proxy(john): Remote asked to continue a complete command
+B> !hang up
+C> a1 NO [UNAVAILABLE] Temporary authentication failure.

@@ -1,0 +1,14 @@
+# The passdb's name for the user is the one that counts.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN JOHN secret
+A> ask PLAIN \0JOHN\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 143
+B< * OK hello
+B> $TAG LOGIN "john" "secret"
+B< $TAG OK in
+log: I proxy(john): started proxying to 192.0.2.1:143: user=<john>, method=PLAIN, rip=10.0.0.5, lip=10.0.0.1
+C> !detach john
+C> a1 OK in

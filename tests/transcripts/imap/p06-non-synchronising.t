@@ -1,0 +1,16 @@
+# P06: {n+} sends no continuation and logs in.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a LOGIN {4+}
+C< john {6+}
+C< secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 143
+B< * OK hello
+B> $TAG LOGIN "john" "secret"
+B< $TAG OK in
+log: I proxy(john): started proxying to 192.0.2.1:143: user=<john>, method=PLAIN, rip=10.0.0.5, lip=10.0.0.1
+C> !detach john
+C> a OK in

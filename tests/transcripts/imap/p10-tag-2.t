@@ -1,0 +1,8 @@
+# P10: a tag that is none is not echoed.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< * NOOP
+C> * BAD Error in IMAP command received by server.
+C< b NOOP
+C> b OK NOOP completed.

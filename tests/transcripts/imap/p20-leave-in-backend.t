@@ -1,0 +1,14 @@
+# P20: leaving before the backend answered hangs up.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN john secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 143
+B< * OK hello
+B> $TAG LOGIN "john" "secret"
+C< !eof
+B> !hang up
+log: I Disconnected: user=<john>, method=PLAIN, rip=10.0.0.5, lip=10.0.0.1
+C> !close
