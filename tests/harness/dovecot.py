@@ -114,13 +114,14 @@ class DovecotBackend:
 
     def start(self) -> None:
         """Start it and wait until both ports greet."""
-        self._process = subprocess.Popen(
-            [PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / "output").open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         wait_until(f"Dovecot {self.name} answers\n{self._said()}", self._greets, 20)
 
     def stop(self) -> None:

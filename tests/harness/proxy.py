@@ -60,7 +60,6 @@ class Proxy:
         self.imap_port = free_port()
         self.pop3_port = free_port()
         self.pid = 0
-        self.expected_tracebacks = False
         self._process: subprocess.Popen[bytes] | None = None
         self._sessions: list[int] = []
         Proxy.open_ones.append(self)
