@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from mailproxy.base.errors import ConfigError
 from mailproxy.config.settings import SqlSettings
@@ -73,6 +76,20 @@ def test_an_unknown_driver_has_its_line(path: Path) -> None:
     assert faults(path, "connect = x\ndriver = oracle\n") == [
         "Error in configuration file file line 2: Unknown database driver 'oracle'"
     ]
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_give_settings_or_problems(path: Path, content: bytes) -> None:
+    path.write_bytes(b"driver = mysql\nconnect = x\n" + content)
+    try:
+        assert load_sql(str(path)).driver
+    except ConfigError as error:
+        texts = [str(problem) for problem in error.problems]
+    else:
+        return
+    assert texts
+    assert all(text.isprintable() for text in texts)
 
 
 def test_no_path_and_no_file() -> None:
