@@ -37,7 +37,6 @@ class Server:
     It runs as the distribution's user when we are root, and dies with us in any case.
     """
 
-    host = "127.0.0.1"
     user = "dovecot"
     password = "secret"
     database = "mail"
@@ -45,7 +44,8 @@ class Server:
     """The system user to run as when we are root."""
     stop_signal = signal.SIGTERM
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.port = port or free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="mp-db-"))
         self._as: dict[str, Any] = {}
@@ -95,9 +95,10 @@ class Server:
         deadline = time.monotonic() + START_S
         while True:
             try:
+                self._probe()
                 self._admin("").close()
                 return
-            except (psycopg.Error, pymysql.Error):
+            except (OSError, psycopg.Error, pymysql.Error):
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{self._command()[0]} does not start: {self._log_end()}") from None
                 time.sleep(0.02)
@@ -154,6 +155,16 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _probe(self) -> None:
+        """Raise OSError while nobody listens; PyMySQL would leak its Unix socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+
+    @property
+    def socket(self) -> str:
+        """Its Unix socket."""
+        raise NotImplementedError
 
     def _install(self) -> None:
         raise NotImplementedError
@@ -274,6 +285,11 @@ class PostgreSql(Server):
             "--locale=C",
             "--no-sync",
         )
+
+    @property
+    def socket(self) -> str:
+        """Its Unix socket; libpq wants the directory."""
+        return str(self.directory / f".s.PGSQL.{self.port}")
 
     def _command(self) -> list[str]:
         return [
