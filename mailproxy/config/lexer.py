@@ -6,7 +6,6 @@ import glob
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mailproxy.base.errors import Problem
@@ -73,8 +72,7 @@ class Lexer:
         Returns whether it could be opened.
         """
         try:
-            with open(path, "rb") as file:
-                data = file.read(FILE_LIMIT_BYTES + 1)
+            data = _read_limited(path)
         except (OSError, ValueError) as error:
             self.problems.append(
                 Problem(f"Can't open configuration file {printable(path)}: {_reason(error)}")
@@ -195,7 +193,7 @@ class Lexer:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 self._fail(f"!include: {printable(path)} is not a file", where)
                 return
-            data = Path(path).read_bytes()
+            data = _read_limited(path)
         except OSError as error:
             if must_exist:
                 self._fail(f"!include: Can't open {printable(path)}: {_reason(error)}", where)
@@ -204,6 +202,12 @@ class Lexer:
 
     def _fail(self, text: str, where: Where) -> None:
         self.problems.append(Problem(text, where.file, where.line))
+
+
+def _read_limited(path: str) -> bytes:
+    """Read a file, or just so much that it is known to be too large."""
+    with open(path, "rb") as file:
+        return file.read(FILE_LIMIT_BYTES + 1)
 
 
 def _strip_comment(line: str, quote: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def load(path: str) -> Settings:
     if tree:
         check(tree, problems)
     if tree is None or problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(in_file_order(problems))
     return build(tree, path, warn(tree))
 
 
@@ -34,3 +34,11 @@ def read_tree(path: str, problems: list[Problem]) -> Tree | None:
         return None
     tree.finish()
     return tree
+
+
+def in_file_order(problems: list[Problem]) -> list[Problem]:
+    """Drop repetitions and sort by place; what has no place comes last."""
+    files = {
+        file: number for number, file in enumerate(dict.fromkeys(one.file for one in problems if one.file))
+    }
+    return sorted(dict.fromkeys(problems), key=lambda one: (files.get(one.file, len(files)), one.line))

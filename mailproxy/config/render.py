@@ -9,7 +9,7 @@ from typing import Any
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.text import printable
 from mailproxy.config.build import active_protocols, main_protocol
-from mailproxy.config.load import read_tree
+from mailproxy.config.load import in_file_order, read_tree
 from mailproxy.config.tree import Path, Tree
 
 HIDDEN = "<hidden>"
@@ -26,7 +26,7 @@ def render(path: str, show_all: bool) -> str:
     problems: list[Problem] = []
     tree = read_tree(path, problems)
     if tree is None or problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(in_file_order(problems))
     lines = [f"# {path}", *_server(tree, show_all)]
     for key in tree.root["auth"].sections:
         lines += _auth(tree, key, show_all)

@@ -155,8 +155,8 @@ def test_protocols_that_none_knows(faults: Faults) -> None:
 
 
 def test_every_fault_is_told_at_once(faults: Faults) -> None:
-    text = "a = b\nword\nverbose_ssl = 1\nlogin_processes_count = 0\nprotocols = imap lmtp\n"
-    assert [fault.split("line ")[1][0] for fault in faults(text)] == ["1", "2", "3", "4", "5"]
+    text = "protocols = imap lmtp\na = b\nword\nverbose_ssl = 1\nlogin_processes_count = 0\n}\n"
+    assert [fault.split("line ")[1][0] for fault in faults(text)] == ["1", "2", "3", "4", "5", "6"]
 
 
 @pytest.mark.parametrize(
