@@ -9,11 +9,22 @@ from pathlib import Path
 import pytest
 
 from mailproxy.config.settings import Address, Settings
+from tests.unit.config.config_text import ConfigText
 
 Read = Callable[..., Settings]
 Faults = Callable[..., list[str]]
 LINE = "Error in configuration file file line {}: {}"
 DATABASES = " passdb sql {\n }\n userdb static {\n }\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    return ConfigText(tmp_path, monkeypatch).read
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return ConfigText(tmp_path, monkeypatch).faults
 
 
 @pytest.mark.parametrize(
@@ -221,7 +232,7 @@ USERS = {"dovecot": (101, 101), "other": (102, 102), "nobody": (65534, 65534), "
 
 
 @pytest.fixture
-def _root(monkeypatch: pytest.MonkeyPatch) -> None:
+def _root(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     def getpwnam(name: str) -> pwd.struct_passwd:
         uid, gid = USERS[name]
         return pwd.struct_passwd((name, "x", uid, gid, "", "/", "/bin/false"))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mailproxy.base.errors import ConfigError
 from mailproxy.config.load import load
 from mailproxy.config.settings import Address, Settings
+from tests.unit.config.config_text import ConfigText
 
 Read = Callable[..., Settings]
 Faults = Callable[..., list[str]]
@@ -42,6 +43,16 @@ auth default {
   }
 }
 """
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    return ConfigText(tmp_path, monkeypatch).read
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return ConfigText(tmp_path, monkeypatch).faults
 
 
 def test_the_wrapped_comment_of_the_document_is_one_fault(faults: Faults) -> None:

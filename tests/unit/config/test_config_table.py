@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mailproxy.config.load import load
 from mailproxy.config.settings import (
     AuthSettings,
     DatabaseSettings,
@@ -20,6 +19,7 @@ from mailproxy.config.settings import (
 )
 from mailproxy.config.spec import Setting, Table
 from mailproxy.config.sql import load_sql
+from tests.unit.config.config_text import ConfigText
 
 MAN = Path(__file__).parents[3] / "man"
 SERVER, AUTH = ("protocol", "imap"), ("auth", "default")
@@ -32,6 +32,11 @@ SUBSECTIONS = {
 }
 ENTRY = re.compile(r"\.It Ic (?P<name>\S+) No = Ar (?P<kind>.*?) Pq (?:Dq )?(?P<default>.*)")
 TABLE = Table("dovecot.configspec")
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    return ConfigText(tmp_path, monkeypatch).read
 
 
 def documented(page: str) -> Iterator[tuple[str, str, str, str]]:
@@ -124,7 +129,7 @@ NEEDED = "passdb static {\n }\n userdb static {\n }\n"
 BASE = "ssl_cert_file = /dev/null\nssl_key_file = /dev/null\nprotocols = imap imaps pop3\n"
 
 
-def both_ways(read: Callable[..., Settings], setting: Setting, text: str) -> tuple[Settings, Settings]:
+def both_ways(read: Callable[..., Settings], text: str) -> tuple[Settings, Settings]:
     """Load a configuration without and with the setting, whose line is the text."""
     auth = f"auth default {{\n {NEEDED}}}\n"
     return without_place(read(BASE, auth=auth)), without_place(read(f"{BASE}{text}", auth=auth))
@@ -134,7 +139,7 @@ def both_ways(read: Callable[..., Settings], setting: Setting, text: str) -> tup
 def test_a_setting_reaches_the_result_unless_it_is_ignored(
     read: Callable[..., Settings], setting: Setting
 ) -> None:
-    before, after = both_ways(read, setting, f"{setting.name} = {other(setting)}\n")
+    before, after = both_ways(read, f"{setting.name} = {other(setting)}\n")
     assert (before == after) == bool(setting.ignored)
 
 
@@ -142,7 +147,7 @@ def test_a_setting_reaches_the_result_unless_it_is_ignored(
 def test_an_auth_setting_reaches_the_result_unless_it_is_ignored(
     read: Callable[..., Settings], setting: Setting
 ) -> None:
-    before, after = both_ways(read, setting, f"auth_{setting.name} = {other(setting)}\n")
+    before, after = both_ways(read, f"auth_{setting.name} = {other(setting)}\n")
     assert (before == after) == bool(setting.ignored)
 
 
@@ -156,16 +161,14 @@ def test_an_auth_setting_reaches_the_result_unless_it_is_ignored(
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_nested_setting_reaches_the_result_unless_it_is_ignored(
-    tmp_path: Path, kind: str, setting: Setting
+    read: Callable[..., Settings], kind: str, setting: Setting
 ) -> None:
     def with_line(line: str) -> Settings:
         block = f"{kind} {{\n{line}}}\n"
         if " " not in kind:
             path_line = "" if "path" in line else "path = /x\n"
             block = f"socket listen {{\n{kind} {{\n{path_line}{line}}}\n}}\n"
-        path = tmp_path / "dovecot.conf"
-        path.write_text(f"auth default {{\n{block}{NEEDED}}}\n")
-        return without_place(load(str(path)))
+        return without_place(read(f"auth default {{\n{block}{NEEDED}}}\n", auth=""))
 
     changed = with_line(f"{setting.name} = {other(setting)}\n")
     assert (with_line("") == changed) == bool(setting.ignored)
