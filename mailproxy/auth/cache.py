@@ -17,7 +17,7 @@ string, so that no two users can meet in one key."""
 
 # What getsizeof does not tell: headers of the garbage collector, the map's slot (which doubles when it
 # grows) and list node, rounding of the allocator. Measured by the test of the size.
-_ENTRY_OVERHEAD_BYTES = 330
+_ENTRY_OVERHEAD_BYTES = 230
 
 
 class Cached:

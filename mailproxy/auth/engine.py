@@ -16,7 +16,7 @@ from mailproxy.auth.fields import Account, is_forwardable, read_row, refused_net
 from mailproxy.auth.mechanisms.claim import Claim
 from mailproxy.auth.request import Phase, Request
 from mailproxy.auth.schemes import StoredPassword, Verdict, spend_as_long
-from mailproxy.auth.usernames import UsernameRefused, UsernameRules, name_values, split_master
+from mailproxy.auth.usernames import UsernameRefused, UsernameRules, name_values
 from mailproxy.base.errors import LookupFailure
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
@@ -50,13 +50,13 @@ class Engine:
         self._cache = cache
         self._submit = submit
         self._log = log
-        self._canonical = UsernameRules(settings).canonical
-        self._separator = settings.master_user_separator[:1].encode()
+        self._identify = UsernameRules(settings).identify
         self._shows_passwords = settings.debug_passwords
         self._debug = settings.debug or settings.debug_passwords
         self._verbose = settings.verbose or self._debug
         self._wants_certificate = settings.ssl_require_client_cert
         self._name_from_certificate = settings.ssl_username_from_cert
+        self._overload_quiet_until = 0.0
         self.now = 0.0
         """Monotonic seconds; set by the process once a batch."""
 
@@ -117,11 +117,14 @@ class Engine:
     # -- the name -------------------------------------------------------------------------------------
 
     def _claim(self, request: Request, claim: Claim) -> None:
-        request.original = claim.user
         request.password = claim.password
         request.proof = claim.proof
         try:
-            user, login_user = self._names(request, claim)
+            if request.certified_name is None:
+                user, login_user, request.original = self._identify(claim.user, claim.acts_as)
+            else:
+                request.original = request.certified_name
+                user, login_user = _text(request.certified_name), ""
         except UsernameRefused as why:
             if self._debug:
                 self._note(request, "auth", f"Invalid username: {printable(claim.user)}")
@@ -143,23 +146,6 @@ class Engine:
             request.phase = Phase.MASTER
             request.links = self._chain.masters
         self._consult(request)
-
-    def _names(self, request: Request, claim: Claim) -> tuple[str, str]:
-        """Return who has to prove himself and, if that is somebody else, whom he acts as."""
-        if request.certified_name is not None:
-            return _text(request.certified_name), ""
-        user, acts_as = claim.user, claim.acts_as
-        halves = split_master(user, self._separator) if self._separator else None
-        if halves is not None:
-            if acts_as and acts_as != halves[0]:
-                raise UsernameRefused("Authorization identity differs from the name before the separator")
-            acts_as, user = halves
-            request.original = user
-        name = self._canonical(user)
-        if not acts_as:
-            return name, ""
-        login_user = self._canonical(acts_as)
-        return name, "" if login_user == name else login_user
 
     def _set_values(self, request: Request, user: str) -> None:
         password = request.password
@@ -394,7 +380,10 @@ class Engine:
         request.outlet.fail(request, render_fail(request.request_id, user, temporary), request.nodelay)
 
     def _overloaded(self, request: Request) -> None:
-        self._log(Level.ERROR, request.label("auth") + "All auth workers are busy")
+        # One line a second: a flood of requests must not become a flood of lines.
+        if self.now >= self._overload_quiet_until:
+            self._overload_quiet_until = self.now + 1.0
+            self._log(Level.ERROR, request.label("auth") + "All auth workers are busy")
         self._fail(request, temporary=True)
 
     def _note(self, request: Request, subsystem: str, text: str) -> None:

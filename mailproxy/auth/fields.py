@@ -50,6 +50,12 @@ def read_row(row: Row, default_scheme: str) -> Account:
     proxy = "proxy" in fields
     sent = _sent(fields)
     fault = _field_fault(fields, sent, proxy)
+    words = b""
+    try:
+        words = render_words(sent)
+        fields.get("user", "").encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        fault = "a field is not valid text"
     stored: StoredPassword | None = None
     if row.password and "nopassword" in fields:
         fault = "nopassword set but password is non-empty"
@@ -66,7 +72,7 @@ def read_row(row: Row, default_scheme: str) -> Account:
         proxy=proxy,
         forwards_typed=proxy and "pass" not in fields,
         allow_nets=fields.get("allow_nets", ""),
-        words=render_words(sent),
+        words=words,
         fault=fault,
     )
 

@@ -60,14 +60,12 @@ class Pool:
             done(result)
 
     def close(self) -> None:
-        """Forget the threads and close the descriptor; only at the end of the process."""
-        fd, self._event_fd = self._event_fd, -1
-        os.close(fd)
+        """Close the descriptor unless a thread may still write to it; only at the end of the process."""
+        if self._open_jobs == 0:
+            os.close(self._event_fd)
 
     def _serve(self) -> None:
         while True:
             work, done = self._jobs.get()
             self._results.append((done, work()))
-            if self._event_fd < 0:
-                return
             os.eventfd_write(self._event_fd, 1)

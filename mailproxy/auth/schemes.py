@@ -71,7 +71,7 @@ class StoredPassword:
 def parse_stored(stored: bytes, default_scheme: str) -> StoredPassword:
     """Read `{SCHEME}data`, or data in the default scheme. Raises UnusablePassword.
 
-    Dovecot 2's suffixes `.b64` and `.hex` are accepted; the encoding is known by its length.
+    Dovecot 2's suffixes `.b64` and `.hex` are accepted; without salt, the length tells the encoding.
     """
     scheme, data = default_scheme, stored
     if stored.startswith(b"{"):
@@ -80,7 +80,14 @@ def parse_stored(stored: bytes, default_scheme: str) -> StoredPassword:
             raise UnusablePassword("Password scheme is missing its closing brace")
         scheme = head.decode("latin-1")
     name, _, encoding = scheme.upper().rpartition(".")
-    return StoredPassword(name if encoding in ("B64", "BASE64", "HEX") else scheme.upper(), data)
+    if encoding not in ("B64", "BASE64", "HEX"):
+        return StoredPassword(scheme.upper(), data)
+    if encoding == "HEX" and name.startswith(("SSHA", "SMD5")):
+        try:
+            data = binascii.b2a_base64(binascii.unhexlify(data), newline=False)
+        except ValueError:
+            raise UnusablePassword(f"Stored password is not valid data of scheme {name}.HEX") from None
+    return StoredPassword(name, data)
 
 
 def spend_as_long(typed: bytes, scheme: str) -> None:

@@ -6,6 +6,8 @@ The same string is then used for lookup, cache key and backend. Bytes in, UTF-8 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mailproxy.base.variables import Template, parse
 from mailproxy.config.settings import AuthSettings
 
@@ -17,6 +19,17 @@ class UsernameRefused(Exception):
     """The name breaks a rule; an ordinary failed login. The text is fit for the log."""
 
 
+class Identity(NamedTuple):
+    """The names of one login."""
+
+    user: str
+    """Who proves himself: the master of a master login."""
+    login_user: str
+    """Whom he acts as; empty when that is himself."""
+    original: bytes
+    """What was typed for `user`."""
+
+
 class UsernameRules:
     """default_realm, translation, allowed characters and format of one auth section."""
 
@@ -24,8 +37,28 @@ class UsernameRules:
         chars = settings.username_chars.encode("utf-8", "surrogateescape")
         self._allowed = chars or bytes(byte for byte in range(256) if byte not in _NEVER)
         self._realm = settings.default_realm.encode("utf-8", "surrogateescape")
+        self._separator = settings.master_user_separator[:1].encode()
         self._translation = _translation(settings.username_translation)
         self._format: Template | None = parse(settings.username_format) if settings.username_format else None
+
+    def identify(self, typed: bytes, acts_as: bytes) -> Identity:
+        """Tell apart who proves himself and whom he acts as. Raises UsernameRefused.
+
+        The name splits at the first separator, `login user` before it, `master user` behind it; no half may
+        be empty, as no name may vanish from a master login. `acts_as` is SASL's authorization identity.
+        """
+        if self._separator and self._separator in typed:
+            login, _, typed = typed.partition(self._separator)
+            if not login or not typed:
+                raise UsernameRefused("Empty username in a master login")
+            if acts_as and acts_as != login:
+                raise UsernameRefused("Authorization identity differs from the name before the separator")
+            acts_as = login
+        name = self.canonical(typed)
+        if not acts_as:
+            return Identity(name, "", typed)
+        login_user = self.canonical(acts_as)
+        return Identity(name, "" if login_user == name else login_user, typed)
 
     def canonical(self, typed: bytes) -> str:
         """Return the name to use. Raises UsernameRefused."""
@@ -53,19 +86,6 @@ def name_values(user: str) -> dict[str, str]:
     """Return the %-variables that a name alone decides."""
     local, _, domain = user.partition("@")
     return {"u": user, "n": local, "d": domain}
-
-
-def split_master(typed: bytes, separator: bytes) -> tuple[bytes, bytes] | None:
-    """Split `login user + separator + master user` at the first separator, None where there is none.
-
-    Raises UsernameRefused when a half is empty: no name may vanish from a master login.
-    """
-    if not separator or separator not in typed:
-        return None
-    login, _, master = typed.partition(separator)
-    if not login or not master:
-        raise UsernameRefused("Empty username in a master login")
-    return login, master
 
 
 def _translation(pairs: str) -> bytes | None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import Chain, open_chain
@@ -63,7 +64,6 @@ def run(
     confine()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     server = _Server(settings, chain, offers, listeners, channel, log)
-    channel.send(render_status(Status(State.LISTENING, 0, 0)))
     server.serve()
     for link in chain.links:
         link.passdb.close()
@@ -118,7 +118,7 @@ class _Server:
         self._realms = tuple(realm.encode() for realm in settings.realms)
 
     def serve(self) -> None:
-        """Answer until it is time to go."""
+        """Report to be ready and answer until it is time to go."""
         reactor = self._reactor
         handlers = {
             signal.SIGTERM: self._terminate,
@@ -134,6 +134,9 @@ class _Server:
             listener.setblocking(False)
             self._watch(listener)
         reactor.call_later(_SWEEP_S, self._sweep)
+        # Only now: from here on the master may send signals and orders.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(render_status(Status(State.LISTENING, 0, 0)))
         reactor.run()
         for client in list(self._clients):
             client.close()

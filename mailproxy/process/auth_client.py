@@ -146,9 +146,11 @@ class AuthClient:
     def _on_continue(self, words: list[bytes]) -> None:
         request_id, response = lines.parse_continue(words)
         request = self._requests.get(request_id)
-        if request is None or request.is_over:
+        if request is None:
             return self._send(lines.render_fail(request_id, None, reason=b"Timeouted"))
-        self._engine.proceed(request, response)
+        # One that is over has its answer waiting for the beat; it gets no second one.
+        if not request.is_over:
+            self._engine.proceed(request, response)
 
     def _on_cancel(self, words: list[bytes]) -> None:
         request = self._requests.pop(lines.parse_cancel(words), None)
