@@ -85,6 +85,24 @@ def test_the_manual_is_clean(page: str) -> None:
     assert done.stdout + done.stderr == ""
 
 
+def examples(page: str) -> list[str]:
+    blocks = (MAN / page).read_text().split(".Bd -literal -offset indent\n")[1:]
+    return [block.split(".Ed")[0].replace("\\e", "\\").replace("\\-", "-") for block in blocks]
+
+
+def test_the_examples_of_the_manual_load(read: Callable[..., Settings], tmp_path: Path) -> None:
+    forwarding, one_backend = [read(text, auth="") for text in examples("mailproxy.conf.5")]
+    assert forwarding.logins[0].login_processes_count == 20
+    assert [login.listen[0].port for login in one_backend.logins] == [143, 110]
+    assert one_backend.warnings == ()
+    _table, forwarding_sql, master_sql = examples("mailproxy-sql.conf.5")
+    path = tmp_path / "sql.conf"
+    path.write_text(forwarding_sql)
+    assert load_sql(str(path)).password_query.endswith("AS proxy FROM proxy WHERE user = '%u'")
+    path.write_text(f"driver = sqlite\nconnect = x\n{master_sql}")
+    assert load_sql(str(path)).password_query.endswith("AS pass FROM proxy WHERE user = '%u'")
+
+
 OTHER = {
     "base_dir": "/srv/x",
     "log_path": "/dev/stderr",
