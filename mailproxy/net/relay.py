@@ -79,6 +79,7 @@ class _Direction:
 
     __slots__ = (
         "destination",
+        "destination_fd",
         "end_said",
         "ended",
         "ended_first",
@@ -88,12 +89,15 @@ class _Direction:
         "source",
         "source_broken",
         "source_ended",
+        "source_fd",
         "total_bytes",
     )
 
-    def __init__(self, source: int, destination: int) -> None:
+    def __init__(self, source: socket.socket, destination: socket.socket) -> None:
         self.source = source
+        self.source_fd = source.fileno()
         self.destination = destination
+        self.destination_fd = destination.fileno()
         self.pending = b""
         self.pipe: _Pipe | None = None
         self.total_bytes = 0
@@ -131,9 +135,16 @@ class _Direction:
         if self.source_ended and not self.is_stalled:
             self.ended = True
 
+    def pass_small(self) -> bool:
+        """Do the common thing, one small read that is written whole; False when `move` must look closer."""
+        if self.is_bulk or self.pending or self.pipe is not None or self.source_ended or self.ended:
+            return False
+        self._copy()
+        return not (self.pending or self.source_ended or self.ended)
+
     def _copy(self) -> None:
         try:
-            data = os.read(self.source, _SMALL_BYTES)
+            data = self.source.recv(_SMALL_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -147,7 +158,7 @@ class _Direction:
 
     def _write(self, data: bytes) -> None:
         try:
-            sent_bytes = os.write(self.destination, data)
+            sent_bytes = self.destination.send(data)
         except BlockingIOError:
             sent_bytes = 0
         except OSError:
@@ -165,7 +176,7 @@ class _Direction:
         moved_bytes = 0
         while moved_bytes < _TURN_BYTES:
             try:
-                got_bytes = os.splice(self.source, pipe.write_fd, _PIPE_BYTES, flags=_SPLICE_FLAGS)
+                got_bytes = os.splice(self.source_fd, pipe.write_fd, _PIPE_BYTES, flags=_SPLICE_FLAGS)
             except BlockingIOError:
                 break
             except OSError:
@@ -188,7 +199,9 @@ class _Direction:
         """Write until the pipe is empty; False when the destination is full or gone."""
         while pipe.held_bytes:
             try:
-                sent_bytes = os.splice(pipe.read_fd, self.destination, pipe.held_bytes, flags=_SPLICE_FLAGS)
+                sent_bytes = os.splice(
+                    pipe.read_fd, self.destination_fd, pipe.held_bytes, flags=_SPLICE_FLAGS
+                )
             except BlockingIOError:
                 return False
             except OSError:
@@ -215,10 +228,8 @@ class _Direction:
         """Pass the end on as a FIN, once."""
         if self.ended and not self.end_said:
             self.end_said = True
-            sink = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.destination)
             with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
-            sink.detach()
+                self.destination.shutdown(socket.SHUT_WR)
 
     def abandon(self) -> None:
         """End this way: its destination takes no more."""
@@ -230,10 +241,10 @@ class _Direction:
 
 
 class Relay:
-    """Owns both descriptors, which are non-blocking TCP sockets, and closes them.
+    """Owns both sockets, which are non-blocking TCP, and closes them.
 
-    Both must be watched by the reactor for READ when the relay starts. `on_end` is called once, after the
-    descriptors are closed.
+    Both must be watched by the reactor for READ when the relay starts. `on_end` is called once, after they
+    are closed.
     """
 
     __slots__ = ("_backend_events", "_client_events", "_on_end", "_pipes", "_reactor", "down", "up")
@@ -242,26 +253,28 @@ class Relay:
         self,
         reactor: Reactor,
         pipes: PipePool,
-        client_fd: int,
-        backend_fd: int,
+        client: socket.socket,
+        backend: socket.socket,
         on_end: Callable[[Relay], None],
     ) -> None:
         self._reactor = reactor
         self._pipes = pipes
         self._on_end = on_end
-        self.up = _Direction(client_fd, backend_fd)
-        self.down = _Direction(backend_fd, client_fd)
+        self.up = _Direction(client, backend)
+        self.down = _Direction(backend, client)
         self._client_events = self._backend_events = READ
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:
         """Deliver what the login left over, then relay."""
-        self._reactor.replace(self.up.source, self._on_client)
-        self._reactor.replace(self.down.source, self._on_backend)
+        self._reactor.replace(self.up.source_fd, self._on_client)
+        self._reactor.replace(self.down.source_fd, self._on_backend)
         self.up.deliver(to_backend)
         self.down.deliver(to_client)
         self._settle()
 
     def _on_client(self, events: int) -> None:
+        if events == READ and self.up.pass_small():
+            return
         if events & (READ | GONE):
             self.up.move(self._pipes)
         if events & (WRITE | GONE) and self.down.is_stalled:
@@ -269,6 +282,8 @@ class Relay:
         self._settle()
 
     def _on_backend(self, events: int) -> None:
+        if events == READ and self.down.pass_small():
+            return
         if events & (READ | GONE):
             self.down.move(self._pipes)
         if events & (WRITE | GONE) and self.up.is_stalled:
@@ -286,17 +301,17 @@ class Relay:
         if up.ended or down.ended:
             if not (up.end_said or down.end_said):
                 (up if up.ended else down).ended_first = True
-            up.say_end()
-            down.say_end()
             if up.ended and down.ended:
                 self.close()
                 return
+            up.say_end()
+            down.say_end()
         events = (READ if up.wants_input else 0) | (WRITE if down.is_stalled else 0)
         if events != self._client_events:
-            self._client_events = self._watch(up.source, self._client_events, events, self._on_client)
+            self._client_events = self._watch(up.source_fd, self._client_events, events, self._on_client)
         events = (READ if down.wants_input else 0) | (WRITE if up.is_stalled else 0)
         if events != self._backend_events:
-            self._backend_events = self._watch(down.source, self._backend_events, events, self._on_backend)
+            self._backend_events = self._watch(down.source_fd, self._backend_events, events, self._on_backend)
 
     def _watch(self, fd: int, old: int, new: int, callback: Callable[[int], None]) -> int:
         # Hang-up is told whether asked for or not: a side that waits for nothing must leave the epoll set,
@@ -313,8 +328,8 @@ class Relay:
         """End both ways at once and close both descriptors."""
         for direction in (self.up, self.down):
             direction.abandon()
-        for fd, events in ((self.up.source, self._client_events), (self.down.source, self._backend_events)):
+        for direction, events in ((self.up, self._client_events), (self.down, self._backend_events)):
             if events:
-                self._reactor.forget(fd)
-            os.close(fd)
+                self._reactor.forget(direction.source_fd)
+            direction.source.close()
         self._on_end(self)

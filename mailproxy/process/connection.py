@@ -298,9 +298,7 @@ class Connection:
             worker.reactor.change(self._client.fileno(), READ)
         if self._backend_events != READ:
             worker.reactor.change(self._backend.fileno(), READ)
-        relay = Relay(
-            worker.reactor, worker.pipes, self._client.detach(), self._backend.detach(), worker.relay_ended
-        )
+        relay = Relay(worker.reactor, worker.pipes, self._client, self._backend, worker.relay_ended)
         self._backend = None
         worker.session_became_relay(self, relay, user)
         relay.start(self._to_backend + to_backend, self._to_client + to_client)
