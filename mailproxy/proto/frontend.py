@@ -109,8 +109,8 @@ class Frontend(Protocol):
     def refuse_plaintext(self) -> None:
         """End a LOGIN or PASS on a connection that anyone may listen to."""
 
-    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> None:
-        """End the command with the address of the place where to log in instead."""
+    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> bool:
+        """End the command with the place where to log in instead; False if the protocol has no such reply."""
 
     def accept(self, backend_line: bytes) -> bytes:
         """Return the client's OK, made of what the backend said."""

@@ -7,36 +7,55 @@ whatever the comment in Dovecot's example says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
-from mailproxy.base.variables import Template, parse
+from mailproxy.base.variables import Template, Variable, parse
 from mailproxy.session.client import Client
+
+Values = dict[str, str]
+
+_VALUES = frozenset("undslrabpmc$")
 
 
 class LogLine:
     """Both settings, parsed once a worker."""
 
-    __slots__ = ("_elements", "_format")
+    __slots__ = ("_elements", "_render")
 
     def __init__(self, elements: str, line_format: str) -> None:
-        templates = [parse(element) for element in elements.split(" ") if element]
-        self._elements: list[tuple[tuple[str, ...], Template]] = [
-            (template.letters, template) for template in templates if template.letters
+        templates = [parse(element) for element in elements.split(" ")]
+        self._elements = [
+            (template.letters, _compile(template)) for template in templates if template.letters
         ]
-        self._format = parse(line_format)
+        self._render = _compile(parse(line_format))
 
-    def render(self, message: str, values: Mapping[str, str]) -> str:
-        """Return the line; `values` are printable and keyed by letter."""
+    def render(self, message: str, values: Values) -> str:
+        """Return the line; `values` are printable, keyed by letter, and taken over."""
         kept = []
-        for letters, template in self._elements:
+        for letters, fill in self._elements:
             for letter in letters:
                 if values.get(letter):
-                    kept.append(template.expand(values))
+                    kept.append(fill(values))
                     break
-        return self._format.expand({**values, "$": message, "s": ", ".join(kept)})
+        values["$"] = message
+        values["s"] = ", ".join(kept)
+        return self._render(values)
 
 
-def login_values(client: Client, user: str, mechanism: bytes, service: str) -> dict[str, str]:
+def _compile(template: Template) -> Callable[[Values], str]:
+    """Return what expands the template, as one formatting operation if its variables are plain."""
+    text = ""
+    for piece in template.pieces:
+        if isinstance(piece, str):
+            text += piece.replace("%", "%%")
+        elif piece == Variable(piece.name) and piece.name in _VALUES:
+            text += f"%({piece.name})s"
+        else:
+            return template.expand
+    return lambda values: text % values
+
+
+def login_values(client: Client, user: str, mechanism: bytes, service: str) -> Values:
     """Return what the elements may ask for; `user` and `mechanism` are empty before auth knew them."""
     name, _, domain = user.partition("@")
     return {

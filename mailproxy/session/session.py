@@ -42,8 +42,15 @@ from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_re
 from mailproxy.session.client import Client
 from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
-from mailproxy.session.policy import LoginProtocol, Policy
-from mailproxy.session.target import BadTarget, Target, check_target, one_line, parse_port, refusal_of_fields
+from mailproxy.session.policy import Policy
+from mailproxy.session.target import (
+    BadTarget,
+    Target,
+    check_referral,
+    check_target,
+    one_line,
+    refusal_of_fields,
+)
 
 PAUSE_BYTES = SASL_LINE_BYTES
 """A client who sends ahead is read no further than this, plus one read."""
@@ -68,22 +75,12 @@ _READING = (State.COMMAND, State.SASL)
 class Session:
     """Born with a connection, told what happened by the `on_` methods; dropped after detach or close."""
 
+    # fmt: off
     __slots__ = (
-        "_backend",
-        "_client",
-        "_face",
-        "_frontend",
-        "_greeting",
-        "_is_paused",
-        "_login_deadline",
-        "_mechanism",
-        "_out",
-        "_policy",
-        "_state",
-        "_tag",
-        "_target",
-        "_user",
+        "_backend", "_client", "_face", "_frontend", "_greeting", "_is_paused", "_login_deadline", "_mechanism",
+        "_out", "_policy", "_state", "_tag", "_target", "_user",
     )
+    # fmt: on
 
     def __init__(
         self, policy: Policy, out: Out, client: Client, backend_tag: bytes, apop_challenge: bytes = b""
@@ -262,15 +259,16 @@ class Session:
                 self._refuse(Refusal.TEMPORARY)
                 return
             self._dial(target, now)
-        elif b"nologin" in fields or fields.get(b"host"):
-            reason = one_line(fields.get(b"reason", b""))
-            if not self._refer(fields, reason):
-                self._refuse(Refusal.REASON if reason else Refusal.CREDENTIALS, reason)
-        else:
-            self._log_error(
-                f"user=<{self.user}>: passdb returned neither proxy nor host: no local mail storage here"
-            )
-            self._refuse(Refusal.TEMPORARY)
+            return
+        reason = one_line(fields.get(b"reason", b""))
+        if self._refer(fields, reason):
+            return
+        if b"nologin" in fields:
+            self._refuse(Refusal.REASON if reason else Refusal.CREDENTIALS, reason)
+            return
+        what = "host without proxy" if fields.get(b"host") else "neither proxy nor host"
+        self._log_error(f"user=<{self.user}>: passdb returned {what}: no local mail storage here")
+        self._refuse(Refusal.TEMPORARY)
 
     def _on_failed(self, fields: Fields) -> None:
         refusal, text = refusal_of_fields(fields)
@@ -279,17 +277,17 @@ class Session:
             self._refuse(refusal, text)
 
     def _refer(self, fields: Fields, text: bytes) -> bool:
-        """Send an IMAP client elsewhere if the passdb says where. POP3 knows no referrals."""
-        host = fields.get(b"host")
-        if not host or self._policy.protocol is not LoginProtocol.IMAP:
+        """Send the client elsewhere if the passdb says where and the protocol knows how."""
+        if not fields.get(b"host"):
             return False
-        port = parse_port(fields.get(b"port", b""), self._policy.backend_port)
-        if not port or not host.replace(b".", b"").replace(b"-", b"").replace(b":", b"").isalnum():
-            self._log_error(
-                f"user=<{self.user}>: cannot refer to host {printable(host)}: invalid host or port"
-            )
+        try:
+            host, port = check_referral(fields, self._policy.backend_port)
+        except BadTarget as problem:
+            self._log_error(f"user=<{self.user}>: no referral: {problem}")
             return False
-        self._frontend.refer(fields.get(b"destuser") or self._user, self._mechanism, host, port, text)
+        user = fields.get(b"destuser") or self._user
+        if not self._frontend.refer(user, self._mechanism, host, port, text):
+            return False
         self._return_to_commands()
         return True
 
@@ -305,7 +303,9 @@ class Session:
 
     def _dial(self, target: Target, now: float) -> None:
         self._target = target
-        self._backend = self._policy.backend(target.user, target.password, self._tag, self._out.send_backend)
+        self._backend = self._policy.backend(
+            target.user, target.take_password(), self._tag, self._out.send_backend
+        )
         self._state = State.DIALLING
         self._out.set_deadline(min(self._login_deadline, now + self._policy.proxy_timeout_s))
         self._out.dial(target.host, target.port)

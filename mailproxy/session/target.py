@@ -16,6 +16,9 @@ _LAST_PORT = 65535
 _PORT_DIGITS = 5
 
 
+_NO_SECRET = Secret(b"")
+
+
 class BadTarget(Exception):
     """The passdb's fields lead nowhere; the text is for the log and holds no secret."""
 
@@ -23,13 +26,18 @@ class BadTarget(Exception):
 class Target:
     """A backend and the login there. `host` is an IP address; `user` and `password` fit a line."""
 
-    __slots__ = ("host", "password", "port", "user")
+    __slots__ = ("_password", "host", "port", "user")
 
     def __init__(self, host: str, port: int, user: bytes, password: Secret) -> None:
         self.host = host
         self.port = port
         self.user = user
-        self.password = password
+        self._password = password
+
+    def take_password(self) -> Secret:
+        """Return the password, once: the target outlives its use, the password need not."""
+        password, self._password = self._password, _NO_SECRET
+        return password
 
 
 @lru_cache(maxsize=1024)
@@ -70,14 +78,28 @@ def check_target(fields: Fields, user: bytes, default_port: int) -> Target:
     destuser = get(b"destuser") or user
     if not destuser:
         raise BadTarget("user not given")
-    for name, value in ((b"destuser", destuser), (b"pass", password)):
-        if breaks_line(value):
-            raise BadTarget(f"field {name.decode()} holds CR, LF or NUL, nothing was sent to the backend")
-    for name in (b"ssl", b"starttls"):
-        if get(name, b"no") not in (b"no", b""):
-            # A password that was meant for TLS must not leave in the clear.
-            raise BadTarget(f"field {name.decode()} asks for TLS to the backend, which is not supported")
+    if breaks_line(destuser) or breaks_line(password):
+        name = "destuser" if breaks_line(destuser) else "pass"
+        raise BadTarget(f"field {name} holds CR, LF or NUL, nothing was sent to the backend")
+    if b"ssl" in fields or b"starttls" in fields:
+        _refuse_tls(fields)
     return Target(address, port, destuser, Secret(password))
+
+
+def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int]:
+    """Read the place of a referral: an address or a name, which must fit an URL. Raises BadTarget."""
+    host = fields[b"host"]
+    port = parse_port(fields.get(b"port", b""), default_port)
+    if not port or not host.translate(None, b".-:").isalnum():
+        raise BadTarget(f"invalid host {printable(host)} or its port")
+    return host, port
+
+
+def _refuse_tls(fields: Fields) -> None:
+    """A password that was meant for TLS must not leave in the clear."""
+    for name in (b"ssl", b"starttls"):
+        if fields.get(name, b"no") not in (b"no", b""):
+            raise BadTarget(f"field {name.decode()} asks for TLS to the backend, which is not supported")
 
 
 _CODES = {

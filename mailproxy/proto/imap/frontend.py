@@ -131,10 +131,11 @@ class ImapFrontend:
         self._send(texts.PLAINTEXT_ALERT)
         self.refuse(Refusal.PRIVACY, texts.PLAINTEXT_REFUSED)
 
-    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> None:
+    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> bool:
         """End the command with a login referral (RFC 2221)."""
         url = referral_url(user, mechanism, host, port)
         self._send(b"%s NO [REFERRAL %s] %s\r\n" % (self._tag, url, text or texts.REFERRAL))
+        return True
 
     def accept(self, backend_line: bytes) -> bytes:
         """Return the client's tag with what followed ours in the backend's OK."""

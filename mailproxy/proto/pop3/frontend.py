@@ -136,9 +136,9 @@ class Pop3Frontend:
         """End USER or PASS on a connection that anyone may listen to."""
         self.refuse(Refusal.PRIVACY, texts.PLAINTEXT_REFUSED)
 
-    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> None:
-        """POP3 clients follow no referral: they hear an ordinary refusal."""
-        self.refuse(Refusal.REASON if text else Refusal.CREDENTIALS, text)
+    def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> bool:
+        """Do nothing: POP3 clients follow no referral."""
+        return False
 
     def accept(self, backend_line: bytes) -> bytes:
         """Return the backend's line as it is."""

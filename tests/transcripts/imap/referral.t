@@ -13,5 +13,5 @@ C> a2 NO [REFERRAL imap://john;AUTH=PLAIN@[2001:db8::7]/] Try this server instea
 C< a3 LOGIN john secret
 A> ask PLAIN \0john\0secret
 A< FAIL user=john host=ev]il\r\n
-log: E user=<john>: cannot refer to host ev]il\x0d\x0a: invalid host or port
+log: E user=<john>: no referral: invalid host ev]il\x0d\x0a or its port
 C> a3 NO [AUTHENTICATIONFAILED] Authentication failed.
