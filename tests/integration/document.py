@@ -69,7 +69,7 @@ def rows(one: DovecotBackend, two: DovecotBackend) -> list[tuple[str, str | None
 def for_driver(driver: str, text: str) -> str:
     """Quote `user` for PostgreSQL, where the bare word means the database's own user."""
     return (
-        text.replace("user varchar", '"user" varchar').replace("(user)", '("user")')
+        text.replace("  user varchar", '  "user" varchar').replace("(user)", '("user")')
         if driver == "pgsql"
         else text
     )
