@@ -372,10 +372,14 @@ class Engine:
 
     def _deliver(self, request: Request, line: bytes) -> None:
         request.is_over = True
+        request.password = None
         request.outlet.succeed(request, line)
 
     def _fail(self, request: Request, temporary: bool = False) -> None:
         request.is_over = True
+        # It may wait for the beat with thousands of others: without the secret and the weight.
+        request.password = None
+        request.values = {}
         user = None if request.user is None else request.user.encode("utf-8", "surrogateescape")
         request.outlet.fail(request, render_fail(request.request_id, user, temporary), request.nodelay)
 

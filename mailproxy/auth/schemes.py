@@ -13,13 +13,7 @@ from enum import Enum
 from functools import partial
 from hmac import compare_digest
 
-import bcrypt
-from argon2 import Type
-from argon2.exceptions import VerifyMismatchError
-from argon2.low_level import verify_secret
-from passlib.crypto.digest import lookup_hash
-from passlib.hash import bsdi_crypt, des_crypt, md5_crypt, sha256_crypt, sha512_crypt
-
+from mailproxy.auth import system_crypt
 from mailproxy.auth.md5_state import hmac_md5_context
 
 Check = Callable[[bytes, bytes, bytes], bool]
@@ -52,7 +46,7 @@ class StoredPassword:
         self.scheme = scheme
         self.data = data
         self._check, self._limit_bytes = _CHECKS[scheme]
-        # Base scheme names of the digest family cost about a microsecond, all others up to a second.
+        # Plain digests cost about a microsecond, all others up to a second.
         self.is_slow = scheme not in _FAST or (scheme in _MD5_CRYPT and data.startswith(b"$1$"))
 
     def verify(self, typed: bytes, original_user: bytes) -> Verdict:
@@ -88,6 +82,15 @@ def parse_stored(stored: bytes, default_scheme: str) -> StoredPassword:
         except ValueError:
             raise UnusablePassword(f"Stored password is not valid data of scheme {name}.HEX") from None
     return StoredPassword(name, data)
+
+
+def load_libraries() -> None:
+    """Make the hash libraries load all they load on first use: behind a chroot they could not."""
+    samples = {b"ab": 11, b"_J9..rasm": 11, b"$1$ab$": 22, b"$5$rounds=1000$ab$": 43}
+    samples |= {b"$6$rounds=1000$ab$": 86, b"$2b$": 0, b"$argon2id$": 0, b"$y$": 0}
+    for sample, size in samples.items():
+        StoredPassword("CRYPT", sample + b"." * size).verify(b"", b"")
+    StoredPassword("PLAIN-MD4", b"0" * 32).verify(b"", b"")
 
 
 def spend_as_long(typed: bytes, scheme: str) -> None:
@@ -131,7 +134,11 @@ def _salted(
     return compare_digest(algorithm(typed + raw[size:]).digest(), raw[:size])
 
 
+# The libraries are imported where they are used: this file is loaded by the master, which needs none of
+# their 8 MB, and `load_libraries` runs in the auth process.
 def _md4(data: bytes) -> hashlib._Hash:
+    from passlib.crypto.digest import lookup_hash
+
     digest: hashlib._Hash = lookup_hash("md4").const(data)
     return digest
 
@@ -142,25 +149,35 @@ _plain_md5 = partial(_digest, hashlib.md5, 16)
 def _md5_crypt(typed: bytes, data: bytes, user: bytes) -> bool:
     if not data.startswith(b"$1$"):
         return _plain_md5(typed, data, user)
-    return bool(md5_crypt.verify(typed, data))
+    return _passlib("md5_crypt", typed, data, user)
 
 
 def _crypt(typed: bytes, data: bytes, user: bytes) -> bool:
     for prefix, check in _CRYPT_KINDS:
         if data.startswith(prefix):
             return check(typed, data, user)
-    return bool(des_crypt.verify(typed, data))
+    if data.startswith(b"$"):
+        return system_crypt.matches(typed, data)
+    return _passlib("des_crypt", typed, data, user)
 
 
-def _passlib(handler: type[md5_crypt], typed: bytes, data: bytes, _user: bytes) -> bool:
-    return bool(handler.verify(typed, data))
+def _passlib(handler: str, typed: bytes, data: bytes, _user: bytes) -> bool:
+    from passlib import hash as handlers
+
+    return bool(getattr(handlers, handler).verify(typed, data))
 
 
 def _bcrypt(typed: bytes, data: bytes, _user: bytes) -> bool:
+    import bcrypt
+
     return bcrypt.checkpw(typed, data)
 
 
 def _argon2(typed: bytes, data: bytes, _user: bytes) -> bool:
+    from argon2 import Type
+    from argon2.exceptions import VerifyMismatchError
+    from argon2.low_level import verify_secret
+
     kind = {b"argon2i": Type.I, b"argon2d": Type.D, b"argon2id": Type.ID}[data.split(b"$")[1]]
     try:
         return verify_secret(data, typed, kind)
@@ -193,11 +210,11 @@ def _digest_md5(typed: bytes, data: bytes, user: bytes) -> bool:
 
 _CRYPT_KINDS: tuple[tuple[bytes, Check], ...] = (
     (b"$1$", _md5_crypt),
-    (b"$5$", partial(_passlib, sha256_crypt)),
-    (b"$6$", partial(_passlib, sha512_crypt)),
+    (b"$5$", partial(_passlib, "sha256_crypt")),
+    (b"$6$", partial(_passlib, "sha512_crypt")),
     (b"$2", _bcrypt),
     (b"$argon2", _argon2),
-    (b"_", partial(_passlib, bsdi_crypt)),
+    (b"_", partial(_passlib, "bsdi_crypt")),
 )
 
 _BCRYPT_BYTES = 72
@@ -229,9 +246,9 @@ _FAST: dict[str, Check] = {
 }
 _SLOW: dict[str, Check] = {
     "CRYPT": _crypt,
-    "DES-CRYPT": partial(_passlib, des_crypt),
-    "SHA256-CRYPT": partial(_passlib, sha256_crypt),
-    "SHA512-CRYPT": partial(_passlib, sha512_crypt),
+    "DES-CRYPT": partial(_passlib, "des_crypt"),
+    "SHA256-CRYPT": partial(_passlib, "sha256_crypt"),
+    "SHA512-CRYPT": partial(_passlib, "sha512_crypt"),
     "BLF-CRYPT": _bcrypt,
     "ARGON2I": _argon2,
     "ARGON2ID": _argon2,

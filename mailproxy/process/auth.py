@@ -21,6 +21,7 @@ from mailproxy.auth.mechanisms.claim import Context
 from mailproxy.auth.mechanisms.registry import OFFERS, Offer
 from mailproxy.auth.pool import Pool
 from mailproxy.auth.request import Request
+from mailproxy.auth.schemes import load_libraries
 from mailproxy.base.errors import ConfigError, PeerViolation, Problem
 from mailproxy.base.level import Level
 from mailproxy.base.limits import FAILURE_TICK_S
@@ -61,6 +62,7 @@ def run(
         for problem in error.problems:
             log(Level.FATAL, str(problem))
         raise SystemExit(EXIT_FATAL) from None
+    load_libraries()
     confine()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     server = _Server(settings, chain, offers, listeners, channel, log)

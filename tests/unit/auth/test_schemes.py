@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import subprocess
+import sys
 
 import pytest
 
@@ -61,6 +63,7 @@ def test_right_and_wrong(stored: bytes) -> None:
     [
         b"abLgSVu9yfcSU",
         b"_J9..rasmfmhV7RRzmDM",
+        b"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$V4p5iBmZf4wQMmzaI7h9XZIW8nMY9cicSFB32kMv422",
         b"$1$abcdefgh$2UbKDjrSyPsG2me2He20O/",
         b"$2b$04$abcdefghijklmnopqrstuuf9claapLzvu1QsR26ELbpX/oQU4x2l2",
     ],
@@ -73,7 +76,7 @@ def test_crypt_of_eight_bit_passwords(stored: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [b"", b"$2b$", b"*", b"!", b"x", b"$2b$99$" + b"a" * 53, b"$1$", b"$6$rounds=x$y"]
+    "stored", [b"", b"$2b$", b"*", b"!", b"x", b"$2b$99$" + b"a" * 53, b"$1$", b"$6$rounds=x$y", b"$y$", b"$"]
 )
 @pytest.mark.parametrize(
     "scheme", ["CRYPT", "PLAIN-MD5", "BLF-CRYPT", "SSHA", "CRAM-MD5", "ARGON2ID", "PBKDF2"]
@@ -125,3 +128,22 @@ def test_hmac_from_its_context(length: int) -> None:
     for key in (b"", b"k", b"k" * 64, b"k" * 65):
         message = b"m" * length
         assert hmac_md5_from_context(hmac_md5_context(key), message) == hmac.digest(key, message, "md5")
+
+
+_LOADS_NOTHING = """
+import sys
+from mailproxy.auth.schemes import load_libraries, parse_stored
+light = not {"passlib", "bcrypt", "argon2"} & set(sys.modules)
+load_libraries()
+before = set(sys.modules)
+for stored in sys.argv[1:]:
+    parse_stored(stored.encode(), "PLAIN").verify(b"secret 1", b"john@example.com")
+print(light, sorted(set(sys.modules) - before))
+"""
+
+
+def test_everything_is_loaded_before_a_chroot() -> None:
+    """The master pays nothing for the libraries, and no check loads anything later on."""
+    command = [sys.executable, "-c", _LOADS_NOTHING, *(stored.decode() for stored in STORED)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout == "True []\n"
