@@ -76,8 +76,7 @@ class SqlQuery:
         """Raises ConfigError."""
         self._title = name.replace("_", " ").capitalize()
         self._known = fields
-        self._raw: list[str] = []
-        self._columns: list[str] = []
+        self._seen: tuple[list[str], list[str]] = ([], [])
         if settings.driver not in DIALECTS:
             raise ConfigError([Problem(f"Unknown database driver '{settings.driver}'")])
         self.template = compile_query(query, settings.driver, f"sql: {name} in {settings.path}")
@@ -107,14 +106,14 @@ class SqlQuery:
 
     def _names(self, answer: Answer) -> list[str]:
         """Take a column in capitals for the field it means, unless the field itself is there too."""
-        if answer.columns != self._raw:
-            columns = [
+        seen, meant = self._seen
+        if answer.columns != seen:
+            meant = [
                 name.lower() if name.lower() in self._known and name.lower() not in answer.columns else name
                 for name in answer.columns
             ]
-            self._columns, self._raw = columns, answer.columns
-            return columns
-        return self._columns
+            self._seen = answer.columns, meant
+        return meant
 
     def close(self) -> None:
         """Let go of the database when nobody else uses it."""

@@ -115,10 +115,12 @@ class Host:
                 columns = [column[0] for column in cursor.description or ()]
                 rows = list(cursor.fetchmany(2)) if columns else []
                 cursor.close()
+                self._answered()
                 return Answer(columns, rows)
             except self._errors as error:
                 raw = connection.dbapi_connection
                 if not self._engine.dialect.is_disconnect(error, raw, None):  # type: ignore[arg-type]
+                    self._answered()
                     raise LookupFailure(cleaned(error)) from None
                 connection.invalidate(error)
                 # A pooled connection may have died long ago, so take the next; a new one died of now.
@@ -144,16 +146,17 @@ class Host:
                 connection.invalidate()
                 connection.close()
                 continue
-            if not self._up or self._failures:
-                self._came_up()
             fresh = "used" not in connection.info
             connection.info["used"] = True
             return connection, fresh
 
-    def _came_up(self) -> None:
+    def _answered(self) -> None:
+        """Forget the failures; a connection alone, which may be an old one, is no sign of life."""
+        if self._up:
+            return
         with self._lock:
             known, self._up, self._failures = self._up, True, 0
-        if not known and self._target.connected:
+        if self._target.connected and not known:
             self._log(Level.INFO, f"{self._target.connected} {self._target.label}")
 
     def _failed(self, error: Exception, ticket: int) -> None:

@@ -155,11 +155,8 @@ def _pgsql(connect: str) -> list[Target]:
     except psycopg.Error:
         # libpq's own words quote the string.
         raise ValueError("connect string is not what libpq takes: key=value words or a URI") from None
-    arguments: dict[str, Any] = {
-        "connect_timeout": str(int(CONNECT_S)),
-        "application_name": "mailproxy",
-        **parsed,
-    }
+    arguments: dict[str, Any] = {"application_name": "mailproxy", **parsed}
+    arguments["connect_timeout"] = str(int(CONNECT_S))
     database = printable(str(parsed.get("dbname") or parsed.get("user") or ""))
     if len(hosts) < 2:
         return [_pgsql_target(database, make_conninfo(**arguments))]
