@@ -92,7 +92,9 @@ def parse_fields(words: list[bytes]) -> Fields:
     fields: Fields = {}
     for word in words:
         name, _, value = word.partition(b"=")
-        fields[unescape(name)] = unescape(value)
+        if b"\x01" in word:
+            name, value = unescape(name), unescape(value)
+        fields[name] = value
     return fields
 
 

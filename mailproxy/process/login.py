@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from socket import SocketType
 from typing import NamedTuple
 
 from mailproxy.base.errors import PeerViolation
@@ -69,7 +70,8 @@ class Worker:
         self._channel = channel
         self.service = settings.protocol.encode()
         self.reactor = Reactor()
-        self.log = child.ChildLog(flush_soon=self.reactor.flush_soon).write
+        self._log_lines = child.ChildLog(call_later=self.reactor.call_later)
+        self.log = self._log_lines.write
         self.pipes = PipePool()
         self.tags = _Tags()
         self.policy: Policy
@@ -81,6 +83,7 @@ class Worker:
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
         self.auth_links = [AuthLink(self.reactor, name, self.log, self._on_auth_ready) for name in auth_names]
+        self._links: dict[bytes, AuthLink] = {}
         self._auth_links_awaited = len(self.auth_links)
         self._host_name = socket.gethostname()
         self._pid = os.getpid()
@@ -103,22 +106,22 @@ class Worker:
         for link in self.auth_links:
             link.connect()
         self.reactor.run()
+        self._log_lines.flush()
 
     # -- auth ---------------------------------------------------------------------------------------------
 
     def _on_auth_ready(self) -> None:
         self._auth_links_awaited -= 1
         if self._auth_links_awaited == 0:
-            mechanisms = {m.name: m for link in reversed(self.auth_links) for m in link.mechanisms}
+            links = list(reversed(self.auth_links))
+            mechanisms = {m.name: m for link in links for m in link.mechanisms}
+            self._links = {m.name: link for link in links for m in link.mechanisms}
             self.policy = _policy(self._settings, list(mechanisms.values()), self._host_name)
             self._settle()
 
     def link_for(self, mechanism: bytes) -> AuthLink:
         """Return the first auth process that offers the mechanism."""
-        for link in self.auth_links:
-            if any(m.name == mechanism for m in link.mechanisms):
-                return link
-        return self.auth_links[0]
+        return self._links.get(mechanism) or self.auth_links[0]
 
     def apop_challenge(self, link: AuthLink) -> bytes:
         """Return a challenge that only this client gets, or nothing when APOP is not offered."""
@@ -130,7 +133,7 @@ class Worker:
 
     # -- clients ------------------------------------------------------------------------------------------
 
-    def _on_accept(self, sock: socket.socket, address: tuple[str, int], listener: socket.socket) -> None:
+    def _on_accept(self, sock: SocketType, address: tuple[str, int], listener: socket.socket) -> None:
         lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
         rip, rport = address[:2]
         client = Client(lip, rip, lport, rport, is_secured(lip, rip, has_tls=False), self._pid)
