@@ -11,6 +11,7 @@ import pytest
 from tests.harness.databases import MariaDb, PostgreSql
 from tests.harness.dovecot import DovecotBackend
 from tests.harness.folder import open_folder
+from tests.harness.ports import free_port
 from tests.harness.proxy import Proxy
 from tests.integration import document
 from tests.integration.document import JOE, JOE_THERE, JOHN, PASSWORDS
@@ -33,7 +34,7 @@ def two() -> Iterator[DovecotBackend]:
 @pytest.fixture(scope="session")
 def mariadb(one: DovecotBackend, two: DovecotBackend) -> Iterator[MariaDb]:
     """A MariaDB with the document's table."""
-    with MariaDb() as server:
+    with MariaDb(port=free_port()) as server:
         document.fill(server, "mysql", one, two)
         yield server
 
@@ -41,7 +42,7 @@ def mariadb(one: DovecotBackend, two: DovecotBackend) -> Iterator[MariaDb]:
 @pytest.fixture(scope="session")
 def postgresql(one: DovecotBackend, two: DovecotBackend) -> Iterator[PostgreSql]:
     """A PostgreSQL with the document's table."""
-    with PostgreSql() as server:
+    with PostgreSql(port=free_port()) as server:
         document.fill(server, "pgsql", one, two)
         yield server
 

@@ -13,6 +13,7 @@ import pytest
 from tests.harness import mail_client
 from tests.harness.databases import MariaDb, PostgreSql, Server
 from tests.harness.dovecot import DovecotBackend
+from tests.harness.ports import free_port
 from tests.harness.proxy import Proxy
 from tests.harness.wait import wait_until
 from tests.integration import document
@@ -23,22 +24,7 @@ SECOND_HOST = "127.0.0.2"
 OK, UNAVAILABLE = "OK", "[UNAVAILABLE] Temporary authentication failure."
 
 
-class SecondMariaDb(MariaDb):
-    """Another one, for the second `host=` of the document."""
-
-    host = SECOND_HOST
-
-
-class SecondPostgreSql(PostgreSql):
-    """Another one, for a second `host=`."""
-
-    host = SECOND_HOST
-
-
-PAIRS: dict[str, tuple[type[Server], type[Server]]] = {
-    "mysql": (MariaDb, SecondMariaDb),
-    "pgsql": (PostgreSql, SecondPostgreSql),
-}
+SERVERS: dict[str, type[Server]] = {"mysql": MariaDb, "pgsql": PostgreSql}
 
 
 def names(prefix: str, count: int) -> list[str]:
@@ -70,9 +56,9 @@ def pair(
     request: pytest.FixtureRequest, one: DovecotBackend, two: DovecotBackend
 ) -> Iterator[tuple[str, Server, Server]]:
     """A driver and two of its servers, on two addresses with the same port and the same rows."""
-    first_type, second_type = PAIRS[request.param]
+    server_type = SERVERS[request.param]
     users = names("before", 60) + names("during", 5) + names("first", 60) + names("second", 60)
-    with first_type() as first, second_type(port=first.port) as second:
+    with server_type(free_port()) as first, server_type(first.port, SECOND_HOST) as second:
         for server in (first, second):
             document.fill(server, request.param, one, two)
             add_users(server, one, users)
