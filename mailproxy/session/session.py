@@ -77,8 +77,8 @@ class Session:
 
     # fmt: off
     __slots__ = (
-        "_backend", "_client", "_face", "_frontend", "_greeting", "_is_paused", "_login_deadline", "_mechanism",
-        "_out", "_policy", "_state", "_tag", "_target", "_user",
+        "_backend", "_client", "_face", "_frontend", "_greeting", "_is_paused", "_login_deadline",
+        "_mechanism", "_out", "_policy", "_state", "_tag", "_target", "_user",
     )
     # fmt: on
 
@@ -91,7 +91,8 @@ class Session:
         self._client = client
         self._tag = backend_tag
         self._face = policy.face_secured if client.secured else policy.face_unsecured
-        self._frontend = policy.frontend(self._face, out.send_client, apop_challenge)
+        challenge = apop_challenge if policy.apop_offered else b""
+        self._frontend = policy.frontend(self._face, out.send_client, challenge)
         self._backend: Backend | None = None
         self._target: Target | None = None
         self._state = State.COMMAND
@@ -100,8 +101,8 @@ class Session:
         self._is_paused = False
         self._login_deadline = 0.0
         self._greeting = self._face.greeting
-        if apop_challenge:
-            self._greeting = self._greeting.replace(b"\r\n", b" %s\r\n" % apop_challenge)
+        if challenge:
+            self._greeting = self._greeting.replace(b"\r\n", b" %s\r\n" % challenge)
 
     @property
     def state(self) -> State:
@@ -207,8 +208,7 @@ class Session:
 
     def _refuse_sasl(self, name: bytes, refusal: Refusal) -> None:
         self._frontend.refuse(refusal)
-        why = refusal.value.decode("ascii")
-        self._log_verbose(f"Authenticate {printable(name, 64)} failed: {why}")
+        self._log_verbose(f"Authenticate {printable(name, 64)} failed: {refusal.value.decode('ascii')}")
 
     def _ask_auth(self, mechanism: bytes, response: bytes | None) -> None:
         self._mechanism = mechanism
@@ -255,7 +255,7 @@ class Session:
             try:
                 target = check_target(fields, self._user, self._policy.backend_port)
             except BadTarget as problem:
-                self._log_error(f"{self._proxy_name}: {problem}")
+                self._out.log(Level.ERROR, f"{self._proxy_name}: {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
             self._dial(target, now)
@@ -267,7 +267,7 @@ class Session:
             self._refuse(Refusal.REASON if reason else Refusal.CREDENTIALS, reason)
             return
         what = "host without proxy" if fields.get(b"host") else "neither proxy nor host"
-        self._log_error(f"user=<{self.user}>: passdb returned {what}: no local mail storage here")
+        self._out.log(Level.ERROR, f"user=<{self.user}>: passdb returned {what}: no local mail storage here")
         self._refuse(Refusal.TEMPORARY)
 
     def _on_failed(self, fields: Fields) -> None:
@@ -283,7 +283,7 @@ class Session:
         try:
             host, port = check_referral(fields, self._policy.backend_port)
         except BadTarget as problem:
-            self._log_error(f"user=<{self.user}>: no referral: {problem}")
+            self._out.log(Level.ERROR, f"user=<{self.user}>: no referral: {problem}")
             return False
         user = fields.get(b"destuser") or self._user
         if not self._frontend.refer(user, self._mechanism, host, port, text):
@@ -303,9 +303,8 @@ class Session:
 
     def _dial(self, target: Target, now: float) -> None:
         self._target = target
-        self._backend = self._policy.backend(
-            target.user, target.take_password(), self._tag, self._out.send_backend
-        )
+        password = target.take_password()
+        self._backend = self._policy.backend(target.user, password, self._tag, self._out.send_backend)
         self._state = State.DIALLING
         self._out.set_deadline(min(self._login_deadline, now + self._policy.proxy_timeout_s))
         self._out.dial(target.host, target.port)
@@ -329,7 +328,7 @@ class Session:
             )
             self._fail_backend(backend.refusal)
         elif verdict is Verdict.BROKEN:
-            self._log_error(f"{self._policy.protocol.value}-{self._proxy_name}: {backend.why}")
+            self._out.log(Level.ERROR, f"{self._policy.protocol.value}-{self._proxy_name}: {backend.why}")
             self._fail_backend(Refusal.TEMPORARY)
 
     def on_backend_lost(self, why: str, now: float) -> None:
@@ -340,7 +339,7 @@ class Session:
         what = f"{self._proxy_name}: connect({target.host}, {target.port}) failed: {why}"
         if self._state is State.BACKEND:
             what = f"{self._proxy_name}: Remote {target.host}:{target.port} disconnected: {why}"
-        self._log_error(what)
+        self._out.log(Level.ERROR, what)
         self._fail_backend(Refusal.TEMPORARY)
 
     def _fail_backend(self, refusal: Refusal) -> None:
@@ -397,9 +396,6 @@ class Session:
     def _log_verbose(self, message: str) -> None:
         if self._policy.verbose:
             self._log_login(message)
-
-    def _log_error(self, text: str) -> None:
-        self._out.log(Level.ERROR, text)
 
 
 _BEGIN = {

@@ -1,0 +1,162 @@
+"""What a dialogue in a file cannot show: properties, pauses, deadlines, what is kept in memory."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from mailproxy.base.limits import PROXY_TIMEOUT_S
+from mailproxy.ipc.auth_protocol import Outcome, Reply
+from mailproxy.session.session import PAUSE_BYTES, Session, State
+from tests.harness.session_recorder import Recorder, make_client, make_policy
+
+ACCEPTED = {b"user": b"john", b"proxy": b"", b"host": b"192.0.2.1", b"pass": b"geheim"}
+
+
+def begin(protocol: str = "imap", mechanisms: tuple[bytes, ...] = (b"PLAIN",)) -> tuple[Session, Recorder]:
+    out = Recorder()
+    session = Session(make_policy(protocol, mechanisms), out, make_client(), b"T")
+    session.start(100.0)
+    return session, out
+
+
+def reply(
+    session: Session, out: Recorder, outcome: Outcome, fields: dict[bytes, bytes], now: float = 101.0
+) -> None:
+    out.has_request = outcome is Outcome.CONTINUE
+    session.on_auth_reply(Reply(outcome, 1, fields), now)
+
+
+def test_evictable_until_a_password_is_accepted() -> None:
+    """X01: those who wait for a backend stay."""
+    session, out = begin()
+    seen = [(session.state, session.is_evictable, session.user)]
+    session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+    seen.append((session.state, session.is_evictable, session.user))
+    reply(session, out, Outcome.OK, ACCEPTED)
+    seen.append((session.state, session.is_evictable, session.user))
+    session.on_backend_data(b"* O", 102.0)
+    seen.append((session.state, session.is_evictable, session.user))
+    session.on_backend_lost("gone", 102.0)
+    seen.append((session.state, session.is_evictable, session.user))
+    assert seen == [
+        (State.COMMAND, True, ""),
+        (State.AUTH, True, ""),
+        (State.DIALLING, False, "john"),
+        (State.BACKEND, False, "john"),
+        (State.COMMAND, True, "john"),
+    ]
+
+
+def test_sasl_is_evictable() -> None:
+    session, out = begin()
+    session.on_client_data(b"a AUTHENTICATE PLAIN\r\n", 100.0)
+    reply(session, out, Outcome.CONTINUE, {})
+    assert session.state is State.SASL
+    assert session.is_evictable
+
+
+def test_deadlines() -> None:
+    """B01 B02: the backend's is never later than the login's, which stands again after it."""
+    session, out = begin()
+    assert out.deadline == 280.0
+    session.on_client_data(b"a LOGIN john geheim\r\n", 110.0)
+    reply(session, out, Outcome.OK, ACCEPTED, 110.0)
+    assert out.deadline == 110.0 + PROXY_TIMEOUT_S
+    session.on_deadline(out.deadline)
+    assert out.deadline == 280.0
+    session.on_client_data(b"a LOGIN john geheim\r\n", 270.0)
+    reply(session, out, Outcome.OK, ACCEPTED, 270.0)
+    assert out.deadline == 280.0
+
+
+def test_pause_and_resume() -> None:
+    """P19: paused once at one buffer, resumed when commands are read again."""
+    session, out = begin()
+    session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+    session.on_client_data(b"b NOOP\r\n" * (PAUSE_BYTES // 8 - 1), 100.0)
+    assert not out.is_paused
+    session.on_client_data(b"b NOOP\r\n", 100.0)
+    assert out.is_paused
+    session.on_client_data(b"b NOOP\r\n", 100.0)
+    reply(session, out, Outcome.FAIL, {})
+    assert not out.is_paused
+    assert out.events[-1][1].count(b"b OK") == PAUSE_BYTES // 8 + 1
+
+
+def test_no_resume_while_a_pipelined_login_works() -> None:
+    """P19: a second login in the buffer keeps the client waiting."""
+    session, out = begin()
+    session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+    session.on_client_data(b"b LOGIN john geheim\r\n" + b"c NOOP\r\n" * (PAUSE_BYTES // 8), 100.0)
+    assert out.is_paused
+    reply(session, out, Outcome.FAIL, {})
+    assert out.is_paused
+    reply(session, out, Outcome.FAIL, {})
+    assert not out.is_paused
+
+
+@pytest.mark.parametrize("how", ["detach", "close"])
+def test_nothing_has_effect_after_the_end(how: str) -> None:
+    """A24: late answers, bytes and times reach nobody (the recorder refuses every call)."""
+    session, out = begin()
+    session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+    reply(session, out, Outcome.OK, ACCEPTED)
+    if how == "detach":
+        session.on_backend_data(b"* OK\r\nT OK\r\n"[:6], 100.0)
+        session.on_backend_data(b"T OK\r\n", 100.0)
+    else:
+        session.on_client_eof(100.0)
+    said = len(out.events)
+    session.on_client_data(b"b NOOP\r\n", 101.0)
+    session.on_backend_data(b"* OK\r\n", 101.0)
+    session.on_backend_lost("late", 101.0)
+    session.on_auth_reply(Reply(Outcome.OK, 1, ACCEPTED), 101.0)
+    session.on_auth_lost(101.0)
+    session.on_deadline(1000.0)
+    session.on_client_eof(101.0)
+    session.end("Shutting down", True, 101.0)
+    assert len(out.events) == said
+
+
+def secrets_in(thing: Any, secret: bytes) -> list[Any]:
+    """Search everything that can be reached from `thing`, except types and modules."""
+    found, seen, todo = [], set(), [thing]
+    while todo:
+        item = todo.pop()
+        if id(item) in seen or isinstance(item, type) or callable(item):
+            continue
+        seen.add(id(item))
+        if isinstance(item, bytes | bytearray) and secret in item:
+            found.append(item)
+        todo.extend(gc.get_referents(item))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("protocol", "login"), [("imap", b"a LOGIN john geheim\r\n"), ("pop3", b"USER john\r\nPASS geheim\r\n")]
+)
+def test_passwords_are_dropped(protocol: str, login: bytes) -> None:
+    """C16: the typed one when auth has it, the passdb's one when the backend has it."""
+    session, out = begin(protocol)
+    session.on_client_data(login, 100.0)
+    assert out.events
+    out.events.clear()
+    assert secrets_in(session, b"geheim") == []
+    reply(session, out, Outcome.OK, {**ACCEPTED, b"pass": b"verborgen"})
+    assert len(secrets_in(session, b"verborgen")) == 1
+    session.on_backend_data(b"* OK\r\n" if protocol == "imap" else b"+OK\r\n", 101.0)
+    if protocol == "pop3":
+        session.on_backend_data(b"+OK\r\n", 101.0)
+    assert out.events[-1][0] == "B"
+    assert b"verborgen" in out.events[-1][1]
+    out.events.clear()
+    assert secrets_in(session, b"verborgen") == []
+
+
+def test_a_challenge_needs_the_mechanism() -> None:
+    out = Recorder()
+    Session(make_policy("pop3"), out, make_client(), b"T", b"<1@h>").start(0.0)
+    assert out.events == [("C", b"+OK Dovecot ready.\r\n")]
