@@ -24,7 +24,7 @@ from mailproxy.ipc.auth_protocol import (
     render_cancel,
     render_continue,
 )
-from mailproxy.net.reactor import READ, WRITE, Reactor
+from mailproxy.net.reactor import READ, WRITE, Reactor, Timer
 from mailproxy.process.child import Log
 
 _RECONNECT_MIN_S = 0.05
@@ -63,6 +63,7 @@ class AuthLink:
         self._asked_at: dict[int, float] = {}
         self._last_id = 0
         self._delay_s = _RECONNECT_MIN_S
+        self._reconnect: Timer | None = None
         self._handshake: list[Mechanism] = []
         self._sweep_armed = False
         self.mechanisms: tuple[Mechanism, ...] = ()
@@ -72,6 +73,7 @@ class AuthLink:
 
     def connect(self) -> None:
         """Connect and shake hands; on failure try again later."""
+        self._reconnect = None
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             link.connect(self._path)
@@ -79,14 +81,17 @@ class AuthLink:
             link.close()
             if self._delay_s >= _RECONNECT_MAX_S:
                 self._log(Level.ERROR, f"Can't connect to auth server at {self._path}: {error.strerror}")
-            self._reactor.call_later(self._delay_s, self.connect)
-            self._delay_s = min(self._delay_s * 2, _RECONNECT_MAX_S)
+            self._connect_later()
             return
         self._socket = link
         self._in, self._handshake = b"", []
         self._reactor.add(link.fileno(), READ, self._on_events)
         self._unsent = b"VERSION\t1\t0\nCPID\t%d\n" % os.getpid()
         self._ask_flush()
+
+    def _connect_later(self) -> None:
+        self._reconnect = self._reactor.call_later(self._delay_s, self.connect)
+        self._delay_s = min(self._delay_s * 2, _RECONNECT_MAX_S)
 
     def ask(self, asker: Asker, mechanism: bytes, parameters: bytes, response: bytes | None) -> int:
         """Begin a request and return its id; 0 when too many are open."""
@@ -110,11 +115,19 @@ class AuthLink:
         """Forget a request; its answer is dropped when it comes."""
         if self._askers.pop(request_id, None) is not None:
             del self._asked_at[request_id]
+            if not self._is_ready:
+                # Auth never heard of it, and however long it stays away, what waits for it stays bounded.
+                unheard = b"AUTH\t%d\t" % request_id
+                self._out = [line for line in self._out if not line.startswith(unheard)]
+                return
             self._out.append(render_cancel(request_id))
             self._ask_flush()
 
     def close(self) -> None:
         """Let go of the socket; nothing is asked any more."""
+        if self._reconnect is not None:
+            self._reactor.cancel(self._reconnect)
+            self._reconnect = None
         if self._socket is not None:
             self._reactor.remove(self._socket.fileno())
             self._socket.close()
@@ -231,7 +244,7 @@ class AuthLink:
         self._out.clear()
         self._asked_at.clear()
         askers, self._askers = self._askers, {}
-        self._reactor.call_later(self._delay_s, self.connect)
+        self._connect_later()
         for asker in askers.values():
             asker.on_auth_lost()
 

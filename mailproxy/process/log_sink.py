@@ -37,15 +37,20 @@ class LogSink:
         """Open what the settings name, then let go of what was open. Raises ConfigError, nothing changed."""
         error_fd = info_fd = -1
         if settings.log_path:
-            error_fd = _open(settings.log_path, "log_path")
-            info_fd = error_fd
+            error_fd = info_fd = _open(settings.log_path, "log_path")
         if settings.info_log_path:
-            info_fd = _open(settings.info_log_path, "info_log_path")
+            try:
+                info_fd = _open(settings.info_log_path, "info_log_path")
+            except ConfigError:
+                if error_fd >= 0:
+                    os.close(error_fd)
+                raise
         if error_fd < 0:
             facility = getattr(syslog, f"LOG_{settings.syslog_facility.upper()}")
             syslog.openlog(_IDENT, syslog.LOG_NDELAY | syslog.LOG_PID, facility)
         old = {self._error_fd, self._info_fd}
         self._settings, self._error_fd, self._info_fd = settings, error_fd, info_fd
+        self._stamp = (0, "")
         for fd in old - {2, -1}:
             os.close(fd)
 
@@ -79,18 +84,25 @@ class LogSink:
         now = int(time.time())
         if self._settings is not None and now != self._stamp[0]:
             stamp = time.strftime(self._settings.log_timestamp, time.localtime(now))
-            self._stamp = (now, f"{_IDENT}: {stamp}")
+            # Dovecot leaves its name out of a file that only informs while the rest goes to syslog.
+            self._stamp = (now, f"{_IDENT}: {stamp}" if self._settings.log_path else stamp)
         return self._stamp[1]
 
     def _put(self, fd: int, texts: list[str]) -> None:
         """Write or count: a full disk must not stop the master, and is told when space returns."""
-        if self._lost:
-            texts = [f"{self._prefix()}Warning: {self._lost} log lines were lost\n", *texts]
-        try:
-            os.write(fd, "".join(texts).encode("utf-8", "backslashreplace"))
-            self._lost = 0
-        except OSError:
-            self._lost += len(texts) - (1 if self._lost else 0)
+        lost = self._lost
+        if lost:
+            texts = [f"{self._prefix()}Warning: {lost} log lines were lost\n", *texts]
+        data = "".join(texts).encode("utf-8", "backslashreplace")
+        written = 0
+        with contextlib.suppress(OSError):
+            written = os.write(fd, data)
+            if written < len(data):
+                # The disk filled up within a line: take its beginning back, so that every line is whole.
+                whole = data.rfind(b"\n", 0, written) + 1
+                os.ftruncate(fd, os.fstat(fd).st_size - (written - whole))
+                written = whole
+        self._lost = data.count(b"\n", written) + (lost - 1 if lost and not written else 0)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -57,8 +57,12 @@ class Master:
         """Take the directories, the lock and the listeners. Raises ConfigError."""
         warnings = [*self._settings.warnings, *run_dir.prepare(self._settings)]
         self._pid_file.lock()
-        self._open_listeners(self._settings)
-        self._sink.open(self._settings.log)
+        try:
+            self._open_listeners(self._settings)
+            self._sink.open(self._settings.log)
+        except ConfigError:
+            self._remove_files()
+            raise
         self._start_warnings = warnings
 
     def run(self) -> int:
@@ -117,6 +121,8 @@ class Master:
         if problems:
             for listener in (*tcp.values(), *unix.values()):
                 listener.close()
+            for path in unix:
+                os.unlink(path)
             raise ConfigError(problems)
         self._listeners |= tcp
         self._auth_listeners |= unix
@@ -144,9 +150,7 @@ class Master:
             old.retire()
             self._close_unused_listeners()
         self._arm_tick()
-        if self._reload_again:
-            self._reload_again = False
-            self._reload()
+        self._reload_if_asked()
 
     def _give_up(self) -> None:
         """The pending generation's auth died before it was ready."""
@@ -158,8 +162,21 @@ class Master:
             self._exit_status = EXIT_FATAL
             self._stop()
         else:
-            self._log(Level.WARNING, "Invalid configuration, keeping old one")
-            self._close_unused_listeners()
+            self._keep_old()
+
+    def _keep_old(self) -> None:
+        """A reload failed: let go of what was opened for it."""
+        self._log(Level.WARNING, "Invalid configuration, keeping old one")
+        self._close_unused_listeners()
+        with contextlib.suppress(ConfigError):
+            self._sink.open(self._settings.log)
+        self._reload_if_asked()
+
+    def _reload_if_asked(self) -> None:
+        """Reload once more when a signal came during the last one."""
+        if self._reload_again:
+            self._reload_again = False
+            self._reload()
 
     def _close_unused_listeners(self) -> None:
         used = {address for login in self._settings.logins for address in login.listen}
@@ -192,7 +209,7 @@ class Master:
         except ConfigError as error:
             for problem in error.problems:
                 self._log(Level.ERROR, str(problem))
-            self._log(Level.WARNING, "Invalid configuration, keeping old one")
+            self._keep_old()
             return
         for warning in warnings:
             self._log(Level.WARNING, warning)
@@ -265,9 +282,12 @@ class Master:
 
     def _clean_up(self) -> None:
         self._spawner.drain_logs()
+        self._remove_files()
+        self._sink.close()
+
+    def _remove_files(self) -> None:
         for path, listener in self._auth_listeners.items():
             listener.close()
             with contextlib.suppress(OSError):
                 os.unlink(path)
         self._pid_file.remove()
-        self._sink.close()

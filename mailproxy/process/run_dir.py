@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import grp
 import os
@@ -62,10 +63,17 @@ class PidFile:
 
     def lock(self) -> None:
         """Take the lock. Raises ConfigError when another master has it, or for anything that is no file."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                self._fd = os.open(self.path, flags, 0o600)
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                    raise OSError(errno.EINVAL, "not a plain file")
+                if self._is_in_place():
+                    return
+                # A master that was ending removed the file between our two steps.
+                os.close(self._fd)
         except BlockingIOError:
             pid = os.read(self._fd, 32).decode("ascii", "replace").strip()
             raise ConfigError(
@@ -74,6 +82,12 @@ class PidFile:
         except OSError as error:
             problem = Problem(f"Can't use pid file {self.path}: {error.strerror}; remove it and start again")
             raise ConfigError([problem]) from error
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.lstat(self.path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
 
     def write(self) -> None:
         """Write this process's number, after it has become a daemon; the lock came along."""
@@ -93,12 +107,13 @@ def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise ConfigError([Problem(f"{path} exists and is not a socket; move it away")])
-        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
-            probe.connect(path)
+        if _is_alive(path):
             raise ConfigError([Problem(f"mailproxy is already running? Socket already exists: {path}")])
         os.unlink(path)
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise ConfigError([Problem(f"Can't replace socket {path}: {error.strerror or error}")]) from error
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     old_umask = os.umask(0o777)
     try:
@@ -107,11 +122,22 @@ def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
         os.chmod(path, mode)
     except OSError as error:
         listener.close()
-        raise ConfigError([Problem(f"Can't create socket {path}: {error.strerror}")]) from error
+        raise ConfigError([Problem(f"Can't create socket {path}: {error.strerror or error}")]) from error
     finally:
         os.umask(old_umask)
     listener.listen(_BACKLOG)
     return listener
+
+
+def _is_alive(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            pass  # Whoever listens has a full queue.
+    return True
 
 
 def auth_sockets(settings: Settings, auth: AuthSettings) -> list[tuple[str, int, int, int]]:

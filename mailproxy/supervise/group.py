@@ -98,11 +98,11 @@ class GroupPolicy:
     def to_spawn(self, now_s: float) -> int:
         """How many to fork now; after failures one at a time."""
         room = self._max_count - len(self._workers)
-        missing = min(self._wanted - self.listening, room)
+        missing = max(0, min(self._wanted - self.listening, room))
         if self._stall_s:
             unproven = any(not worker.is_ready for worker in self._workers.values())
             return 0 if now_s < self._stalled_until_s or unproven else min(missing, 1)
-        return max(missing, 0)
+        return missing
 
     def on_tick(self) -> None:
         """Adjust what is wanted, once a second."""
