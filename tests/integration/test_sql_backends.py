@@ -409,7 +409,6 @@ def test_a_server_that_hangs(network_backend: Backend, monkeypatch: pytest.Monke
     passdb = network_backend.passdb()
     fill_pool(passdb)
     with server.frozen():
-        # The second round meets another connection of the pool, which is no sign of life.
         for _ in range(2):
             until_asked(passdb)
             began = time.monotonic()

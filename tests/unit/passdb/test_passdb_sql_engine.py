@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,12 @@ class Clock:
 
 
 class FileHost:
-    """A host that is up while its file exists."""
+    """A host that is up while its file exists; when `dies`, each query loses its connection."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connects = 0
+        self.dies = False
         self.up()
 
     def up(self) -> None:
@@ -40,8 +42,20 @@ class FileHost:
 
     def connect(self) -> sqlite3.Connection:
         self.connects += 1
+        host = self
+
+        class Connection(sqlite3.Connection):
+            def cursor(self, *args: Any, **options: Any) -> Any:
+                if host.dies:
+                    self.close()
+                return super().cursor(*args, **options)
+
         return sqlite3.connect(
-            f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            f"file:{self.path}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
         )
 
     @property
@@ -106,6 +120,21 @@ def test_backoff_grows_to_ten_seconds(world: World) -> None:
     world.one.down()
     assert {world.ask() for _ in range(2)} == {"two"}
     assert world.lines[-1][1].endswith("waiting for 1 seconds before retry")
+    world.database.close()
+
+
+def test_a_host_that_dies_of_every_query(world: World) -> None:
+    """S07: that it takes connections does not make it come up again: its backoff grows as well."""
+    assert {world.ask() for _ in range(2)} == {"one", "two"}
+    world.one.dies = True
+    for wait_s in (1, 5, 10):
+        before = world.one.connects
+        assert {world.ask() for _ in range(4)} == {"two"}
+        assert world.one.connects == before + 1
+        assert world.lines[-1][1].endswith(f"- waiting for {wait_s} seconds before retry")
+        world.clock.now += wait_s
+    world.one.dies = False
+    assert {world.ask() for _ in range(2)} == {"one", "two"}
     world.database.close()
 
 
