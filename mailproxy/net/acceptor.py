@@ -43,19 +43,28 @@ class Acceptor:
         self._log = log
         self._accepted = 0
         self._pauses = 0
+        self._is_paused = False
         self.is_listening = False
 
     def listen(self) -> None:
         """Accept from now on."""
         if not self.is_listening:
             self.is_listening = True
-            for listener in self._listeners:
-                self._add(listener)
+            self._watch()
 
     def stop(self) -> None:
         """Accept no more; connects wait in the kernel's queue for other workers."""
         if self.is_listening:
             self.is_listening = False
+            self._unwatch()
+
+    def _watch(self) -> None:
+        if not self._is_paused:
+            for listener in self._listeners:
+                self._add(listener)
+
+    def _unwatch(self) -> None:
+        if not self._is_paused:
             for listener in self._listeners:
                 self._reactor.remove(listener.fileno())
 
@@ -66,7 +75,7 @@ class Acceptor:
         )
 
     def _accept(self, listener: socket.socket) -> None:
-        if not self.is_listening:
+        if not self.is_listening or self._is_paused:
             return
         try:
             # What listener.accept() does, without its conversions to enums and its wrapper class: 3 us less.
@@ -89,5 +98,11 @@ class Acceptor:
         if self._pauses % 4 == 0:
             self._log(Level.ERROR, f"accept() failed: {error.strerror}; pausing until descriptors are free")
         self._pauses += 1
-        self.stop()
-        self._reactor.call_later(_PAUSE_S, self.listen)
+        self._unwatch()
+        self._is_paused = True
+        self._reactor.call_later(_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        if self.is_listening:
+            self._watch()

@@ -301,7 +301,9 @@ class Relay:
             up.abandon()
         if up.ended or down.ended:
             if not (up.end_said or down.end_said):
-                (up if up.ended else down).ended_first = True
+                # A way ends by its source's end, or because its destination is broken.
+                by_client = up.source_ended if up.ended else not down.source_ended
+                (up if by_client else down).ended_first = True
             if up.ended and down.ended:
                 self.close()
                 return

@@ -149,11 +149,18 @@ class Worker:
     def _leave_listeners(self, rip: str) -> None:
         """In the mode of one process per connection: this client is the only one."""
         self._is_retired = True
+        self._close_listeners()
+        if self._settings.verbose_proctitle:
+            child.set_title(f"{self._settings.protocol}-login [{rip}]")
+
+    def _close_listeners(self) -> None:
+        # Not only stop: relays may hold this process for days, and an address is free when all have let go.
         self._acceptor.stop()
         for listener in self._listeners:
             listener.close()
-        if self._settings.verbose_proctitle:
-            child.set_title(f"{self._settings.protocol}-login [{rip}]")
+
+    def _has_evictable(self) -> bool:
+        return any(connection.session.is_evictable for connection in self.sessions)
 
     def _evict_oldest(self) -> None:
         """End the client that has been logging in for longest; one whose password was accepted stays."""
@@ -180,6 +187,7 @@ class Worker:
             # The database process should not hold a connection for each relay.
             for link in self.auth_links:
                 link.close()
+        if self._state is not State.LISTENING:
             self._settle()
 
     def relay_ended(self, relay: Relay) -> None:
@@ -199,13 +207,14 @@ class Worker:
         """Listen or not, say so to the master when it changed, and leave when nothing is left to do."""
         count = len(self.sessions) + len(self.relays)
         if self._is_retired:
-            self._acceptor.stop()
+            self._close_listeners()
             if count + self._lingering == 0:
                 self.reactor.stop()
         elif count < self._limit:
             self._listens_anyway = False
             self._acceptor.listen()
-        elif not self._listens_anyway:
+        elif not (self._listens_anyway and self._has_evictable()):
+            self._listens_anyway = False
             self._acceptor.stop()
         if count < self._limit and not self._is_retired:
             state = State.LISTENING
@@ -237,7 +246,7 @@ class Worker:
             self._is_retired = True
         elif order is Order.DROP_OLDEST_LOGIN:
             self._evict_oldest()
-        elif any(connection.session.is_evictable for connection in self.sessions):
+        elif self._has_evictable():
             self._listens_anyway = True
             self._acceptor.listen()
         self._settle()
