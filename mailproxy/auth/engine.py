@@ -295,6 +295,7 @@ class Engine:
         if verdict is Verdict.MATCH:
             return self._accept(request, link, account)
         # Whether the password is wrong or new cannot be known while the database is down.
+        self._note(request, link.passdb.driver, "Password does not match the expired data")
         self._broken(request)
 
     # -- the outcome of one passdb --------------------------------------------------------------------

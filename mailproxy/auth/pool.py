@@ -40,13 +40,24 @@ class Pool:
         """Run `work` in a thread and `done` with its result in `collect`; False if the queue is full."""
         if self._open_jobs >= self._threads_limit + self._queue_limit:
             return False
+        if self._open_jobs >= self._threads and not self._grow():
+            return False
         self._open_jobs += 1
         self._jobs.put((work, done))
-        if self._threads < min(self._threads_limit, self._open_jobs):
-            self._threads += 1
-            # A daemon: a lookup that hangs must not keep the process from leaving.
-            threading.Thread(target=self._serve, name=f"lookup-{self._threads}", daemon=True).start()
         return True
+
+    def _grow(self) -> bool:
+        """Start one more thread unless there are enough; False if there is none at all to do the work."""
+        if self._threads < self._threads_limit:
+            # A daemon: a lookup that hangs must not keep the process from leaving.
+            name = f"lookup-{self._threads + 1}"
+            try:
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._threads += 1
+            except RuntimeError:
+                # The memory limit of the process; those that run have to do.
+                self._threads_limit = max(1, self._threads)
+        return self._threads > 0
 
     def collect(self) -> None:
         """Call `done` for everything that is finished."""

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,6 +41,8 @@ _SWEEP_S = 5.0
 _ACCEPT_PAUSE_S = 1.0
 # Hashes of the libraries written in Python hold the interpreter's lock: logins of others get it this often.
 _SWITCH_INTERVAL_S = 0.001
+# The default of 8 MiB for each of 30 threads would be all that `auth_process_size` allows.
+_STACK_BYTES = 1 << 20
 
 
 def run(
@@ -65,6 +68,7 @@ def run(
     load_libraries()
     confine()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    threading.stack_size(_STACK_BYTES)
     server = _Server(settings, chain, offers, listeners, channel, log)
     server.serve()
     for link in chain.links:

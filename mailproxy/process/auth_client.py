@@ -267,11 +267,11 @@ class AuthClient:
         self._shared.log(Level.INFO, note + _shown(shown))
 
     def _log_output(self, line: bytes) -> None:
-        shown = line.rstrip(b"\n")
-        if not self._shared.debug_passwords:
+        for shown in line.splitlines():
             words = shown.split(b"\t")
-            shown = b"\t".join(b"pass=<hidden>" if word[:5] == b"pass=" else word for word in words)
-        self._shared.log(Level.INFO, "client out: " + _shown(shown))
+            if not self._shared.debug_passwords:
+                words = [b"pass=<hidden>" if word[:5] == b"pass=" else word for word in words]
+            self._shared.log(Level.INFO, "client out: " + _shown(b"\t".join(words)))
 
 
 def _shown(line: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import time
@@ -200,6 +201,23 @@ def test_full_queue_fails_at_once(tmp_path: Path) -> None:
         assert count(child, "All auth workers are busy") <= 3
         gate.touch()
         assert all(client.line().startswith(b"OK\t") for _ in range(1026))
+
+
+def test_all_threads_fit_into_a_tight_memory_limit(tmp_path: Path) -> None:
+    """X09: where no more threads can start, those that run do the work."""
+    gate = tmp_path / "gate"
+    with AuthChild(tmp_path, SETTINGS, [Held({"john": JOHN}, gate)]) as child:
+        used = psutil.Process(child.pid).memory_info().vms
+        resource.prlimit(child.pid, resource.RLIMIT_AS, (used + (10 << 20), used + (10 << 20)))
+        client = child.connect()
+        for number in range(1, 41):
+            client.ask(number, plain(b"slowjohn", b"s"))
+        client.ask(41, plain(b"john", b"wrong"))
+        wait_until(lambda: psutil.Process(child.pid).num_threads() > 2)
+        gate.touch()
+        answers = [client.line() for _ in range(41)]
+        assert sum(line.startswith(b"OK\t") for line in answers) == 40
+        assert 2 < psutil.Process(child.pid).num_threads() < 31
 
 
 def test_hangup_clears_the_cache(tmp_path: Path) -> None:

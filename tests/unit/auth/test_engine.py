@@ -20,6 +20,7 @@ from mailproxy.auth.request import Request
 from mailproxy.base.level import Level
 from mailproxy.config.settings import DatabaseSettings
 from tests.unit.auth.auth_child import SETTINGS, Table, plain
+from tests.unit.auth.test_mechanisms import digest
 
 PROXY = {"proxy": "", "host": "10.0.0.1"}
 OK = b"OK\t1\tuser=john\tproxy\thost=10.0.0.1\tpass=s\n"
@@ -627,6 +628,21 @@ def test_challenge_mechanism() -> None:
     assert cram(room, b"s") == cram(room, b"s") == b"OK\t1\tuser=john\tproxy\thost=10.0.0.1\n"
     assert cram(room, b"t") == FAIL
     assert table.seen[0]["w"] == ""
+
+
+def test_last_message_of_a_mechanism_goes_ahead_of_the_success() -> None:
+    """RFC 2831: rspauth is a challenge, an empty answer to it ends the exchange; never after a failure."""
+    room = Room(john(), mechanism="DIGEST-MD5")
+    request = room.begin(None)
+    room.engine.proceed(request, base64.b64encode(digest(room.challenges[0], b"john", b"", b"s")))
+    assert room.challenges[1].startswith(b"rspauth=")
+    assert room.lines == []
+    room.engine.proceed(request, b"")
+    assert room.lines == [b"OK\t1\tuser=john\tproxy\thost=10.0.0.1\n"]
+    wrong = Room(john(), mechanism="DIGEST-MD5")
+    request = wrong.begin(None)
+    wrong.engine.proceed(request, base64.b64encode(digest(wrong.challenges[0], b"john", b"", b"t")))
+    assert (len(wrong.challenges), wrong.lines) == (1, [FAIL])
 
 
 @pytest.mark.parametrize(
