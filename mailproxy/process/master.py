@@ -218,6 +218,8 @@ class Master:
     # -- children -----------------------------------------------------------------------------------------
 
     def _on_status(self, sender: Child, status: Status) -> None:
+        if self._is_stopping:
+            return  # A worker on its way out is full; another would find the listeners closed.
         if isinstance(sender.owner, Generation):
             sender.owner.on_status(sender, status)
         self._arm_tick()
