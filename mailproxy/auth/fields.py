@@ -22,7 +22,7 @@ _KEPT_HERE = frozenset(("user", "nodelay", "allow_nets", "nopassword", "password
 _TO_BACKEND = ("user", "destuser", "pass")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Account:
     """One user as a passdb describes him. Made once per row, shared by the cache; never changed."""
 

@@ -26,6 +26,10 @@ class Ask(NamedTuple):
     response: bytes | None
     """None means that there is no initial response, which differs from an empty one."""
 
+    def __repr__(self) -> str:
+        """Leave out the response, which holds a password."""
+        return f"Ask({self.request_id}, {self.mechanism!r})"
+
 
 def parse_ask(words: list[bytes]) -> Ask:
     """Read the words of an AUTH line. Raises PeerViolation.

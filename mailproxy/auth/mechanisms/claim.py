@@ -29,6 +29,10 @@ class Claim(NamedTuple):
     password: bytes | None
     proof: Proof | None
 
+    def __repr__(self) -> str:
+        """Leave out the password."""
+        return f"Claim(user={self.user!r}, acts_as={self.acts_as!r})"
+
 
 class Exchange(Protocol):
     """One run of a mechanism."""

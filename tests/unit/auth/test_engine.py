@@ -14,11 +14,13 @@ from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import open_chain
 from mailproxy.auth.database import Row, Values
 from mailproxy.auth.engine import RECHECK_S, Engine
-from mailproxy.auth.mechanisms.claim import Context
+from mailproxy.auth.fields import read_row
+from mailproxy.auth.mechanisms.claim import Claim, Context
 from mailproxy.auth.mechanisms.registry import OFFERS
 from mailproxy.auth.request import Request
 from mailproxy.base.level import Level
 from mailproxy.config.settings import DatabaseSettings
+from mailproxy.ipc.auth_server_lines import parse_ask
 from tests.unit.auth.auth_child import SETTINGS, Table, plain
 from tests.unit.auth.test_mechanisms import digest
 
@@ -211,6 +213,16 @@ def test_passwords_are_logged_only_on_demand() -> None:
         shown = "\n".join(room.logged)
         assert ("typed-one" in shown) == demanded
         assert ("stored-one" in shown) == demanded
+
+
+def test_secrets_have_no_repr() -> None:
+    """C16: neither an assertion nor a traceback can print them."""
+    held = [
+        Claim(b"john", b"", b"typed-secret", None),
+        parse_ask([b"AUTH", b"1", b"PLAIN", b"service=imap", b"resp=typed-secret"]),
+        read_row(Row(b"stored-secret", {"pass": "field-secret"}), "PLAIN"),
+    ]
+    assert "secret" not in repr(held)
 
 
 def test_log_is_quiet_by_default() -> None:
