@@ -24,7 +24,8 @@ def _next(count: int) -> int:
         return number
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -38,7 +39,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that is free and was not handed out lately to anybody."""
     for _ in range(_LAST - _FIRST):
         port = _FIRST + _next(1) % (_LAST - _FIRST)
-        if _is_free(host, port):
+        if is_free(host, port):
             return port
     raise RuntimeError(f"no free port between {_FIRST} and {_LAST} on {host}")
 
@@ -48,6 +49,6 @@ def free_address(*ports: int) -> str:
     for _ in range(250 * 250):
         number = _next(1)
         host = f"127.77.{1 + number // 250 % 250}.{1 + number % 250}"
-        if all(_is_free(host, port) for port in ports):
+        if all(is_free(host, port) for port in ports):
             return host
     raise RuntimeError(f"no loopback address with free ports {ports}")
