@@ -57,16 +57,17 @@ class BackendLines:
 
     def next_line(self) -> bytes | None:
         """Take the next line. Raises LineTooLong if one line, their number or their sum passes a limit."""
-        before = len(self.buffer)
+        before = len(self.buffer) if self._early_bytes > 0 else 0
         line = self.buffer.next_line(BACKEND_LINE_BYTES)
-        if line is not None:
-            taken = before - len(self.buffer)
-            self._lines += 1
-            self._budget_bytes -= taken
-            if self._lines > BACKEND_LOGIN_LINES or self._budget_bytes < 0:
-                raise LineTooLong
-            self.is_early = self._early_bytes > 0
-            self._early_bytes -= taken
+        if line is None:
+            return None
+        self._lines += 1
+        self._budget_bytes -= len(line) + 1
+        if self._lines > BACKEND_LOGIN_LINES or self._budget_bytes < 0:
+            raise LineTooLong
+        self.is_early = before > 0
+        if before:
+            self._early_bytes -= before - len(self.buffer)
         return line
 
 

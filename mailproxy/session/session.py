@@ -217,9 +217,8 @@ class Session:
 
     def _on_sasl_line(self, line: bytes) -> None:
         name = self._mechanism
-        refusal: Refusal | None = Refusal.ABORTED
-        if line != sasl.ABORT:
-            refusal = check_response(line, name, self._policy.mechanisms[name].is_plaintext)
+        is_plaintext = self._policy.mechanisms[name].is_plaintext
+        refusal = Refusal.ABORTED if line == sasl.ABORT else check_response(line, name, is_plaintext)
         if refusal is None:
             self._state = State.AUTH
             self._out.answer_auth(line)
@@ -255,7 +254,7 @@ class Session:
             try:
                 target = check_target(fields, self._user, self._policy.backend_port)
             except BadTarget as problem:
-                self._out.log(Level.ERROR, f"{self._proxy_name}: {problem}")
+                self._out.log(Level.ERROR, f"proxy({self.user}): {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
             self._dial(target, now)
@@ -286,10 +285,10 @@ class Session:
             self._out.log(Level.ERROR, f"user=<{self.user}>: no referral: {problem}")
             return False
         user = fields.get(b"destuser") or self._user
-        if not self._frontend.refer(user, self._mechanism, host, port, text):
-            return False
-        self._return_to_commands()
-        return True
+        is_referred = self._frontend.refer(user, self._mechanism, host, port, text)
+        if is_referred:
+            self._return_to_commands()
+        return is_referred
 
     def _refuse(self, refusal: Refusal, text: bytes = b"") -> None:
         self._frontend.refuse(refusal, text)
@@ -309,10 +308,6 @@ class Session:
         self._out.set_deadline(min(self._login_deadline, now + self._policy.proxy_timeout_s))
         self._out.dial(target.host, target.port)
 
-    @property
-    def _proxy_name(self) -> str:
-        return f"proxy({printable(self._user)})"
-
     def on_backend_data(self, data: bytes, now: float) -> None:
         """Take bytes that the backend sent."""
         backend, target = self._backend, self._target
@@ -320,15 +315,16 @@ class Session:
             return
         self._state = State.BACKEND
         verdict = backend.on_data(data)
+        if verdict is Verdict.WAIT:
+            return
         if verdict is Verdict.ACCEPTED:
             self._detach(backend, target)
         elif verdict is Verdict.REFUSED:
-            self._log_verbose(
-                f"{self._proxy_name}: Login failed to {target.host}:{target.port}: {printable(backend.line)}"
-            )
+            place = f"{target.host}:{target.port}"
+            self._log_verbose(f"proxy({self.user}): Login failed to {place}: {printable(backend.line)}")
             self._fail_backend(backend.refusal)
-        elif verdict is Verdict.BROKEN:
-            self._out.log(Level.ERROR, f"{self._policy.protocol.value}-{self._proxy_name}: {backend.why}")
+        else:
+            self._out.log(Level.ERROR, f"{self._policy.protocol.value}-proxy({self.user}): {backend.why}")
             self._fail_backend(Refusal.TEMPORARY)
 
     def on_backend_lost(self, why: str, now: float) -> None:
@@ -336,10 +332,10 @@ class Session:
         target = self._target
         if target is None:
             return
-        what = f"{self._proxy_name}: connect({target.host}, {target.port}) failed: {why}"
+        what = f"connect({target.host}, {target.port}) failed"
         if self._state is State.BACKEND:
-            what = f"{self._proxy_name}: Remote {target.host}:{target.port} disconnected: {why}"
-        self._out.log(Level.ERROR, what)
+            what = f"Remote {target.host}:{target.port} disconnected"
+        self._out.log(Level.ERROR, f"proxy({self.user}): {what}: {why}")
         self._fail_backend(Refusal.TEMPORARY)
 
     def _fail_backend(self, refusal: Refusal) -> None:
@@ -350,13 +346,10 @@ class Session:
 
     def _detach(self, backend: Backend, target: Target) -> None:
         self._state = State.DETACHED
-        frontend = self._frontend
-        to_client = frontend.accept(backend.line)
-        if len(backend.buffer):
-            to_client += backend.buffer.take_rest()
-        self._log_login(f"{self._proxy_name}: started proxying to {target.host}:{target.port}")
+        to_client = self._frontend.accept(backend.line) + backend.buffer.take_rest()
+        self._log_login(f"proxy({self.user}): started proxying to {target.host}:{target.port}")
         self._backend = self._target = None
-        self._out.detach(self.user, frontend.buffer.take_rest(), to_client)
+        self._out.detach(self.user, self._frontend.buffer.take_rest(), to_client)
 
     # Deadlines, ends, log lines
 

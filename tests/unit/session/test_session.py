@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -160,3 +162,33 @@ def test_a_challenge_needs_the_mechanism() -> None:
     out = Recorder()
     Session(make_policy("pop3"), out, make_client(), b"T", b"<1@h>").start(0.0)
     assert out.events == [("C", b"+OK Dovecot ready.\r\n")]
+
+
+def test_aborted_exchanges_leave_nothing() -> None:
+    """P15: ten thousand aborted exchanges cost little and keep nothing."""
+    session, out = begin()
+    began = time.process_time()
+    tracemalloc.start()
+    for count in range(10_000):
+        session.on_client_data(b"a AUTHENTICATE PLAIN\r\n", 100.0)
+        reply(session, out, Outcome.CONTINUE, {})
+        session.on_client_data(b"*\r\n", 100.0)
+        assert out.events[-1] == ("C", b"a BAD Authentication aborted\r\n")
+        out.events.clear()
+        if count == 100:
+            before, _ = tracemalloc.get_traced_memory()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 4096
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_a_long_line_byte_by_byte(protocol: str) -> None:
+    """X13: 8 KiB in single bytes cost under 50 ms of CPU."""
+    session, out = begin(protocol)
+    began = time.process_time()
+    for byte in b"AUTH PLAIN " + b"A" * 8181:
+        session.on_client_data(bytes((byte,)), 100.0)
+    assert time.process_time() - began < 0.05
+    assert not out.is_over
