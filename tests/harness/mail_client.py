@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import imaplib
 import poplib
@@ -23,6 +24,15 @@ def imap(proxy: Proxy) -> imaplib.IMAP4:
 def pop3(proxy: Proxy) -> poplib.POP3:
     """Connect; the caller quits."""
     return poplib.POP3(HOST, proxy.pop3_port, timeout=TIMEOUT_S)
+
+
+def leave(client: imaplib.IMAP4) -> None:
+    """Log out, or only close what is broken or closed already."""
+    try:
+        client.logout()
+    except (imaplib.IMAP4.error, OSError):
+        with contextlib.suppress(OSError):
+            client.shutdown()
 
 
 def plain(user: str, password: str) -> bytes:

@@ -124,7 +124,8 @@ def test_demo_users_read_their_mail(demo: subprocess.Popen[bytes], account: Acco
     assert client is not None
     assert client.select()[0] == "OK"
     _ok, data = client.fetch("1", "(BODY[])")
-    assert f"backend {account.backend.name}".encode() in data[0][1]  # type: ignore[index]
+    assert isinstance(data[0], tuple)
+    assert f"backend {account.backend.name}".encode() in data[0][1]
     client.logout()
     other = poplib.POP3(HOST, POP3_PORT, timeout=mail_client.TIMEOUT_S)
     other.user(account.user)

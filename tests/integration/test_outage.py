@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
 import threading
 from collections import Counter
@@ -47,8 +46,7 @@ def try_login(proxy: Proxy, user: str) -> str:
     except imaplib.IMAP4.error as error:
         return str(error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0])
     finally:
-        with contextlib.suppress(imaplib.IMAP4.error, OSError):
-            client.logout()
+        mail_client.leave(client)
 
 
 @pytest.fixture(scope="module", params=["mysql", "pgsql"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
 import signal
 import socket
@@ -42,8 +41,7 @@ class Relays:
     def close(self) -> None:
         """Log out wherever somebody is still there."""
         for client in self.clients:
-            with contextlib.suppress(imaplib.IMAP4.error, OSError):
-                client.logout()
+            mail_client.leave(client)
 
 
 def is_alive(client: imaplib.IMAP4) -> bool:
