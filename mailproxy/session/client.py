@@ -6,9 +6,11 @@ from __future__ import annotations
 class Client:
     """One accepted connection, as text fit for the log; `pid` is the worker's."""
 
-    __slots__ = ("lip", "lport", "pid", "rip", "rport", "secured")
+    __slots__ = ("cert_name", "lip", "lport", "pid", "rip", "rport", "secured", "session_id", "tls")
 
-    def __init__(self, lip: str, rip: str, lport: int, rport: int, secured: bool, pid: int) -> None:
+    def __init__(
+        self, lip: str, rip: str, lport: int, rport: int, secured: bool, pid: int, session_id: str = ""
+    ) -> None:
         self.lip = lip
         self.rip = rip
         self.lport = lport
@@ -16,6 +18,11 @@ class Client:
         self.secured = secured
         """TLS, or a client on this very host: see `is_secured`."""
         self.pid = pid
+        self.session_id = session_id
+        self.tls = ""
+        """Protocol and cipher, empty without TLS."""
+        self.cert_name = ""
+        """Common name of a verified client certificate."""
 
 
 def is_secured(lip: str, rip: str, has_tls: bool) -> bool:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailproxy.base.level import Level
+
+
+class BackendTls(NamedTuple):
+    """TLS towards a backend: whose certificate is expected, and whether another one is refused."""
+
+    name: str
+    verify: bool
 
 
 class Out(Protocol):
@@ -31,8 +38,20 @@ class Out(Protocol):
     def cancel_auth(self) -> None:
         """Forget the open request; no reply to it is delivered afterwards."""
 
-    def dial(self, host: str, port: int) -> None:
-        """Connect to the backend at an IP address; its first bytes are the sign of success."""
+    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
+        """Connect to the backend at an IP address; its first bytes are the sign of success.
+
+        With `tls` the handshake comes before the first byte. An earlier backend must have been hung up.
+        """
+
+    def start_backend_tls(self, tls: BackendTls) -> None:
+        """Begin TLS with the backend that has just agreed to; `on_backend_tls_started` or a loss follows."""
+
+    def start_client_tls(self) -> None:
+        """Begin TLS with the client, behind what is queued for him; `on_client_tls_started` follows.
+
+        When the handshake fails the client is gone: `on_client_eof`.
+        """
 
     def hang_up(self) -> None:
         """Close the backend connection; nothing of it is delivered afterwards."""
