@@ -1,0 +1,415 @@
+"""The relay between real TCP connections."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mailproxy.net.reactor import READ, Reactor
+from mailproxy.net.relay import PipePool, Relay
+from tests.harness.wait import wait_until
+
+_MIB = 1 << 20
+
+
+class CountingReactor(Reactor):
+    """Counts batches, so that spinning is seen."""
+
+    batches = 0
+
+    def run_once(self, limit_s: float | None = None) -> None:
+        self.batches += 1
+        super().run_once(limit_s)
+
+
+class Line:
+    """A relay in a thread, with the far ends of its client and its backend."""
+
+    def __init__(
+        self,
+        to_backend: bytes = b"",
+        to_client: bytes = b"",
+        before: Callable[[Line], None] = lambda line: None,
+        pipes: PipePool | None = None,
+    ) -> None:
+        self.reactor = CountingReactor()
+        self.pipes = pipes or PipePool()
+        self.client, ours_c = tcp_pair()
+        self.backend, ours_b = tcp_pair()
+        self.ended: list[Relay] = []
+        for sock in (ours_c, ours_b):
+            sock.setblocking(False)
+            self.reactor.add(sock.fileno(), READ, lambda _events: None)
+        self.relay = Relay(self.reactor, self.pipes, ours_c, ours_b, self._on_end)
+        before(self)
+        self._over = False
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._serve, args=(to_backend, to_client))
+        self.thread.start()
+
+    def _serve(self, to_backend: bytes, to_client: bytes) -> None:
+        try:
+            self.relay.start(to_backend, to_client)
+            while not self._over:
+                self.reactor.run_once(0.05)
+        except BaseException as error:
+            self.failure = error
+
+    def _on_end(self, relay: Relay) -> None:
+        self.ended.append(relay)
+
+    def stop_thread(self) -> None:
+        self._over = True
+        self.thread.join(10)
+        if self.failure is not None:
+            raise self.failure
+
+    def batches_in(self, for_s: float) -> int:
+        before = self.reactor.batches
+        time.sleep(for_s)  # what must not happen has no event to wait for
+        return self.reactor.batches - before
+
+    def close(self) -> None:
+        self.stop_thread()
+        if not self.ended:
+            self.relay.close()
+        for sock in (self.client, self.backend):
+            sock.close()
+        self.reactor.close()
+        for pipe in self.pipes._idle:
+            pipe.close()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    for sock in (near, far):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(20)
+    return near, far
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def read_all(sock: socket.socket) -> bytes:
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_exactly(sock: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        assert piece, f"the end after {len(data)} of {count} bytes"
+        data += piece
+    return bytes(data)
+
+
+def send_in_chunks(sock: socket.socket, data: bytes, seed: int) -> None:
+    dice = random.Random(seed)
+    at = 0
+    while at < len(data):
+        size = int(2 ** dice.uniform(0, 20))
+        sock.sendall(data[at : at + size])
+        at += size
+    sock.shutdown(socket.SHUT_WR)
+
+
+def push(sock: socket.socket, limit_bytes: int = 64 * _MIB) -> int:
+    """Send until nothing more is taken for a while; returns how much was."""
+    sock.settimeout(0.3)
+    block, sent = bytes(65536), 0
+    try:
+        while sent < limit_bytes:
+            sent += sock.send(block)
+    except TimeoutError:
+        pass
+    sock.settimeout(20)
+    return sent
+
+
+def resident_kib() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_byte_both_ways(line: Line, seed: int) -> None:
+    """R01: random chunks of random bytes, both ways at once, arrive with equal hashes."""
+    up, down = random.Random(seed).randbytes(24 * _MIB), random.Random(-seed - 1).randbytes(24 * _MIB)
+    senders = [
+        threading.Thread(target=send_in_chunks, args=(line.client, up, seed)),
+        threading.Thread(target=send_in_chunks, args=(line.backend, down, seed + 1)),
+    ]
+    got: dict[str, bytes] = {}
+    readers = [
+        threading.Thread(target=lambda: got.update(up=read_all(line.backend))),
+        threading.Thread(target=lambda: got.update(down=read_all(line.client))),
+    ]
+    for thread in (*senders, *readers):
+        thread.start()
+    for thread in (*senders, *readers):
+        thread.join(60)
+    assert hashlib.sha256(got["up"]).digest() == hashlib.sha256(up).digest()
+    assert hashlib.sha256(got["down"]).digest() == hashlib.sha256(down).digest()
+    wait_until("the relay has ended", lambda: line.ended)
+    assert (line.relay.up.total_bytes, line.relay.down.total_bytes) == (len(up), len(down))
+
+
+@pytest.mark.parametrize("downwards", [True, False])
+def test_a_stopped_reader_stops_the_sender(line: Line, downwards: bool) -> None:
+    """R02, R03: memory stays where it is, the loop sleeps, and everything arrives later."""
+    source, reader = (line.backend, line.client) if downwards else (line.client, line.backend)
+    before_kib = resident_kib()
+    taken = push(source)
+    assert taken < 32 * _MIB
+    assert resident_kib() - before_kib < 1024
+    assert line.batches_in(0.3) <= 10
+    source.shutdown(socket.SHUT_WR)
+    assert len(read_all(reader)) == taken
+
+
+@pytest.mark.parametrize("client_first", [True, False])
+@pytest.mark.parametrize("size", [0, 10, 4096, 3 * _MIB])
+def test_half_close(line: Line, client_first: bool, size: int) -> None:
+    """R04, R05: the end comes after the bytes, and the other direction lives on until its own."""
+    first, second = (line.client, line.backend) if client_first else (line.backend, line.client)
+    data = random.Random(size).randbytes(size)
+    sender = threading.Thread(target=lambda: (first.sendall(data), first.shutdown(socket.SHUT_WR)))
+    sender.start()
+    assert read_all(second) == data
+    sender.join()
+    for word in (b"still", b"here"):
+        second.sendall(word)
+        assert read_exactly(first, len(word)) == word
+    assert not line.ended
+    assert line.batches_in(0.2) <= 6
+    second.shutdown(socket.SHUT_WR)
+    assert first.recv(1) == b""
+    wait_until("the relay has ended", lambda: line.ended)
+    assert (line.relay.up.ended_first, line.relay.down.ended_first) == (client_first, not client_first)
+
+
+def test_ping_pong(line: Line) -> None:
+    """R06: ten thousand single bytes, none near the 40 ms of a delayed acknowledgement."""
+    took_s = []
+    for number in range(10_000):
+        start = time.perf_counter()
+        line.client.send(bytes([number & 255]))
+        line.backend.recv(1)
+        line.backend.send(b"x")
+        line.client.recv(1)
+        took_s.append(time.perf_counter() - start)
+    took_s.sort()
+    assert took_s[9900] < 0.005
+    assert took_s[9990] < 0.040
+
+
+def test_both_directions_full(line: Line) -> None:
+    """R07: with both ways full, either moves as soon as its own reader reads."""
+    sent = {"up": push(line.client), "down": push(line.backend)}
+    assert line.batches_in(0.3) <= 10
+    line.backend.shutdown(socket.SHUT_WR)
+    assert len(read_all(line.client)) == sent["down"]
+    line.client.shutdown(socket.SHUT_WR)
+    assert len(read_all(line.backend)) == sent["up"]
+    wait_until("the relay has ended", lambda: line.ended)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_leftovers_come_first_and_once(seed: int) -> None:
+    """R09: what the login left over, what is in the socket by then, and what comes later: in order."""
+    dice = random.Random(seed)
+    up, down = dice.randbytes(dice.randrange(1, 20_000)), dice.randbytes(dice.randrange(1, 20_000))
+    cuts_up = sorted(dice.randrange(len(up) + 1) for _ in range(2))
+    cuts_down = sorted(dice.randrange(len(down) + 1) for _ in range(2))
+
+    def before(line: Line) -> None:
+        line.client.sendall(up[cuts_up[0] : cuts_up[1]])
+        line.backend.sendall(down[cuts_down[0] : cuts_down[1]])
+
+    line = Line(up[: cuts_up[0]], down[: cuts_down[0]], before)
+    line.client.sendall(up[cuts_up[1] :])
+    line.backend.sendall(down[cuts_down[1] :])
+    line.client.shutdown(socket.SHUT_WR)
+    line.backend.shutdown(socket.SHUT_WR)
+    assert read_all(line.backend) == up
+    assert read_all(line.client) == down
+    line.close()
+
+
+def test_leftover_to_a_full_client() -> None:
+    """R09: a leftover waits for a client who does not read, and still comes first."""
+    filled: list[int] = []
+
+    def before(line: Line) -> None:
+        ours = line.relay.up.source
+        while True:
+            try:
+                filled.append(ours.send(bytes(65536)))
+            except BlockingIOError:
+                return
+
+    line = Line(b"", b"LEFTOVER", before)
+    line.backend.sendall(b"later")
+    read_exactly(line.client, sum(filled))
+    assert read_exactly(line.client, 13) == b"LEFTOVERlater"
+    line.close()
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_reset(line: Line, by_client: bool) -> None:
+    """R10: the other side sees the end at once, and the log can tell who went."""
+    gone, other = (line.client, line.backend) if by_client else (line.backend, line.client)
+    start = time.monotonic()
+    reset(gone)
+    assert other.recv(1) == b""
+    assert time.monotonic() - start < 1
+    wait_until("the relay has ended", lambda: line.ended)
+    assert (line.relay.up.ended_first, line.relay.down.ended_first) == (by_client, not by_client)
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_what_came_before_a_reset_is_delivered(line: Line, by_client: bool) -> None:
+    """R10: bytes that were read before the peer broke down reach the other side."""
+    gone, other = (line.client, line.backend) if by_client else (line.backend, line.client)
+    gone.sendall(b"last words")
+    assert other.recv(10) == b"last words"
+    reset(gone)
+    assert other.recv(1) == b""
+
+
+@pytest.mark.parametrize("by_reset", [True, False])
+@pytest.mark.parametrize("client_leaves", [True, False])
+def test_no_spinning_while_one_is_gone_and_the_other_stalls(
+    line: Line, client_leaves: bool, by_reset: bool
+) -> None:
+    """S6: hang-up is told for ever; a relay that waits for the other side must not listen to it."""
+    gone, stalled = (line.client, line.backend) if client_leaves else (line.backend, line.client)
+    taken = push(gone)
+    if by_reset:
+        reset(gone)
+    else:
+        gone.close()
+    assert line.batches_in(0.3) <= 12
+    # The sender is gone with unread bytes of ours or without: what the relay had read is delivered.
+    got = len(read_all(stalled))
+    if by_reset:
+        assert 0 < got <= taken
+    else:
+        assert got == taken
+    stalled.close()
+    wait_until("the relay has ended", lambda: line.ended)
+
+
+@pytest.mark.parametrize("client_leaves", [True, False])
+def test_no_spinning_when_the_stalled_reader_is_reset(line: Line, client_leaves: bool) -> None:
+    reader, source = (line.client, line.backend) if client_leaves else (line.backend, line.client)
+    push(source)
+    reset(reader)
+    assert line.batches_in(0.3) <= 15
+    source.close()
+    wait_until("the relay has ended", lambda: line.ended)
+
+
+def test_bulk_and_small_by_turns(line: Line) -> None:
+    """A direction that slows down gives its pipe back; an idle relay holds none."""
+    dice = random.Random(7)
+    for _ in range(20):
+        for size in (dice.randrange(1, 4096), 4096, 4097, 8192, dice.randrange(100_000, 2_000_000)):
+            data = dice.randbytes(size)
+            sender = threading.Thread(target=line.client.sendall, args=(data,))
+            sender.start()
+            assert read_exactly(line.backend, size) == data
+            sender.join()
+        line.client.send(b"small")
+        assert read_exactly(line.backend, 5) == b"small"
+        wait_until("the pipe is given back", lambda: line.relay.up.pipe is None)
+        line.client.send(b"again")
+        assert read_exactly(line.backend, 5) == b"again"
+    wait_until("the direction is small again", lambda: not line.relay.up.is_bulk)
+
+
+def test_idle_pipes_are_few() -> None:
+    pool = PipePool()
+    pipes = [pool.borrow() for _ in range(50)]
+    for pipe in pipes:
+        assert pipe is not None
+        pool.give_back(pipe)
+    assert len(pool._idle) == 8
+    held = pool.borrow()
+    assert held is not None
+    os.write(held.write_fd, b"someone's")
+    held.held_bytes = 9
+    pool.give_back(held)
+    assert len(pool._idle) == 7
+    for idle in pool._idle:
+        idle.close()
+
+
+class _NoPipes(PipePool):
+    """As if the process had no descriptor left."""
+
+    def borrow(self) -> None:
+        return None
+
+
+def test_without_pipes_it_copies() -> None:
+    """X05: bulk data pass when no descriptor is free for a pipe, only slower."""
+    line = Line(pipes=_NoPipes())
+    data = random.Random(1).randbytes(2 * _MIB)
+    sender = threading.Thread(target=send_in_chunks, args=(line.client, data, 5))
+    sender.start()
+    assert read_all(line.backend) == data
+    sender.join()
+    line.close()
+
+
+def test_borrowing_at_the_descriptor_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X05: EMFILE is no pipe, anything else an error."""
+
+    def fail(_flags: int) -> tuple[int, int]:
+        raise OSError(codes.pop(0), "no")
+
+    monkeypatch.setattr(os, "pipe2", fail)
+    codes = [errno.EMFILE, errno.ENFILE, errno.EINVAL]
+    pool = PipePool()
+    assert pool.borrow() is None
+    assert pool.borrow() is None
+    with pytest.raises(OSError, match="no"):
+        pool.borrow()
+
+
+def test_close_ends_both_sides_and_gives_everything_back() -> None:
+    line = Line()
+    push(line.backend)
+    line.stop_thread()
+    before = len(os.listdir("/proc/self/fd"))
+    line.relay.close()
+    assert line.ended == [line.relay]
+    assert before - len(os.listdir("/proc/self/fd")) == 4  # two sockets, the pipe that waited
+    line.backend.close()
+    line.client.close()
+    line.reactor.close()
