@@ -63,7 +63,7 @@ class GroupPolicy:
         if not worker.is_ready:
             worker.is_ready = True
             if self._stall_s:
-                self._stall_s = 0.0
+                self._stall_s = self._stalled_until_s = 0.0
                 self._log(Level.INFO, "Created login processes successfully, unstalling")
         was_listening = worker.state is State.LISTENING
         worker.state = status.state

@@ -52,7 +52,7 @@ def test_hang_up_is_told_without_being_asked_for(reactor: Reactor) -> None:
 
 @pytest.mark.parametrize("forget", [False, True])
 def test_a_stale_event_reaches_nobody(reactor: Reactor, forget: bool) -> None:
-    """Two descriptors are ready in one batch; whichever comes first closes the other and reuses its number."""
+    """Two descriptors are ready in one batch; the first closes the other and reuses its number."""
     pairs = [socket.socketpair(), socket.socketpair()]
     stale: list[int] = []
     fresh: list[int] = []

@@ -197,7 +197,7 @@ def test_half_close(line: Line, client_first: bool, size: int) -> None:
     """R04, R05: the end comes after the bytes, and the other direction lives on until its own."""
     first, second = (line.client, line.backend) if client_first else (line.backend, line.client)
     data = random.Random(size).randbytes(size)
-    sender = threading.Thread(target=lambda: (first.sendall(data), first.shutdown(socket.SHUT_WR)))
+    sender = threading.Thread(target=send_in_chunks, args=(first, data, size))
     sender.start()
     assert read_all(second) == data
     sender.join()

@@ -1,0 +1,65 @@
+"""Packets between the master and its children."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailproxy.base.errors import PeerViolation
+from mailproxy.ipc.status import (
+    Order,
+    State,
+    Status,
+    parse_order,
+    parse_status,
+    render_order,
+    render_status,
+)
+
+COUNTS = st.integers(0, (1 << 32) - 1)
+
+
+@given(st.sampled_from(State), COUNTS, COUNTS)
+def test_status_round_trips(state: State, sessions: int, relays: int) -> None:
+    status = Status(state, sessions, relays)
+    assert parse_status(render_status(status)) == status
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_orders_round_trip(order: Order) -> None:
+    assert parse_order(render_order(order)) is order
+
+
+@given(st.binary(max_size=64))
+def test_any_packet_is_read_or_refused(packet: bytes) -> None:
+    """V14: what a captured worker writes does no harm."""
+    with contextlib.suppress(PeerViolation):
+        assert render_status(parse_status(packet)) == packet
+    with contextlib.suppress(PeerViolation):
+        assert render_order(parse_order(packet)) == packet
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"\x01",
+        struct.pack("!BBII", 2, 0, 0, 0),
+        struct.pack("!BBII", 1, 3, 0, 0),
+        struct.pack("!BBII", 1, 0, 0, 0) + b"x",
+        struct.pack("!BBI", 1, 0, 0),
+    ],
+)
+def test_malformed_statuses(packet: bytes) -> None:
+    with pytest.raises(PeerViolation, match="malformed status packet"):
+        parse_status(packet)
+
+
+@pytest.mark.parametrize("packet", [b"", b"\x01", b"\x02\x01", b"\x01\x00", b"\x01\x04", b"\x01\x01\x01"])
+def test_malformed_orders(packet: bytes) -> None:
+    with pytest.raises(PeerViolation, match="malformed order packet"):
+        parse_order(packet)
