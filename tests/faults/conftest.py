@@ -1,0 +1,36 @@
+"""Each module has one proxy for all its rows; after every row the standard oracles are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.arena import QUERY, Arena
+from tests.harness.oracles import Oracles
+from tests.harness.scripted_backend import imap_echo, pop3_echo
+
+
+@pytest.fixture(scope="module")
+def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
+    """The module's proxy; its SETTINGS are added to the configuration, its QUERY replaces the usual one."""
+    module = request.module
+    with Arena(getattr(module, "SETTINGS", ""), getattr(module, "QUERY", QUERY)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def _module_oracles(arena: Arena) -> Iterator[Oracles]:
+    watching = Oracles(arena)
+    yield watching
+    watching.close()
+
+
+@pytest.fixture(autouse=True)
+def oracles(arena: Arena, _module_oracles: Oracles) -> Iterator[Oracles]:
+    """S1 to S7 around every row; both scripted backends begin well-behaved."""
+    arena.imap.play(imap_echo)
+    arena.pop3.play(pop3_echo)
+    _module_oracles.begin()
+    yield _module_oracles
+    _module_oracles.check()
