@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import grp
 import mailbox
@@ -94,7 +95,7 @@ service stats {{
 class DovecotBackend:
     """Runs from `start` to `close`. A master user `proxy` may log in as anybody (`user*proxy`).
 
-    With root's rights it listens on 143 and 110 of a loopback address of its own.
+    It has a loopback address of its own; the ports are those of all backends, with root's rights 143 and 110.
     """
 
     master_user = "proxy"
@@ -104,7 +105,7 @@ class DovecotBackend:
         self.name = name
         self.passwords = dict(passwords)
         self.is_root = os.geteuid() == 0
-        self.imap_port, self.pop3_port = (143, 110) if self.is_root else (free_port(), free_port())
+        self.imap_port, self.pop3_port = (143, 110) if self.is_root else _shared_ports()
         self.host = free_address(self.imap_port, self.pop3_port)
         self._close = contextlib.ExitStack()
         self.folder = self._close.enter_context(open_folder(f"dovecot-{name}"))
@@ -207,6 +208,11 @@ class DovecotBackend:
     def _said(self) -> str:
         files: list[Path] = [self.folder / "output", self.log]
         return "".join(path.read_text(errors="replace")[-3000:] for path in files if path.exists())
+
+
+@functools.cache
+def _shared_ports() -> tuple[int, int]:
+    return free_port(), free_port()
 
 
 def _group() -> str:
