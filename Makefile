@@ -14,8 +14,8 @@ BIN := $(VENV)/bin
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
 	isync fetchmail curl mutt strace procps openssl
 
-# Folders whose tests start servers; everything else under tests/ is pure and quick.
-SLOW := tests/integration tests/process tests/fuzz
+# Folders whose tests are pure and quick; all others start programs or take their time.
+QUICK := tests/unit tests/house tests/transcripts
 
 .PHONY: run check test stress clean packages
 
@@ -26,10 +26,10 @@ check: $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not stress" $(SLOW:%=--ignore=%) tests
+	$(BIN)/python -m pytest -q -m "not stress" $(wildcard $(QUICK))
 
 test: packages check
-	$(BIN)/python -m pytest -m "not stress" $(wildcard $(SLOW))
+	$(BIN)/python -m pytest -q -m "not stress" --durations=10 $(QUICK:%=--ignore=%) tests
 
 stress: packages $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/python -m pytest -m stress --timeout=3600 tests
