@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from mailproxy.auth.cache import Key
-from mailproxy.auth.database import Passdb
-from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.auth.database import Passdb, Row, Values
+from mailproxy.base.errors import ConfigError, LookupFailure, Problem
 from mailproxy.config.settings import AuthSettings, DatabaseSettings
+
+Found = Row | LookupFailure | None
 
 
 class Link(NamedTuple):
@@ -27,6 +29,16 @@ class Link(NamedTuple):
         if letters == ("u",):
             return (self.number, values["u"])
         return (self.number, *[values.get(letter, "") for letter in letters])
+
+    def find(self, values: Values) -> Found:
+        """Ask the passdb; its failure is a value, since this may run in a thread of the pool."""
+        try:
+            return self.passdb.lookup(values)
+        except LookupFailure as failure:
+            return failure
+        except Exception as failure:
+            # A driver's fault ends this request only; its text may quote what must not be logged.
+            return LookupFailure(f"Lookup failed: {type(failure).__name__}")
 
 
 class Chain(NamedTuple):

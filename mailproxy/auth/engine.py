@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from mailproxy.auth.cache import AuthCache, Cached, Key
-from mailproxy.auth.chain import Chain, Link
-from mailproxy.auth.database import Row, Values
+from mailproxy.auth.chain import Chain, Found, Link
+from mailproxy.auth.database import Values
 from mailproxy.auth.fields import Account, is_forwardable, read_row, refused_network
 from mailproxy.auth.mechanisms.claim import Claim
 from mailproxy.auth.request import Phase, Request
@@ -23,7 +23,6 @@ from mailproxy.base.text import printable
 from mailproxy.config.settings import AuthSettings
 from mailproxy.ipc.auth_server_lines import render_fail, render_ok
 
-Found = Row | LookupFailure | None
 Submit = Callable[[Callable[[], object], Callable[..., None]], bool]
 
 # How old a cached row may be when a password does not fit it; then the database is asked whether the
@@ -189,8 +188,8 @@ class Engine:
     def _look_up(self, request: Request, link: Link, key: Key | None, cached: Cached | None) -> None:
         done = partial(self._found, request, link, key, cached)
         if not link.passdb.blocking:
-            return done(_ask(link, request.values))
-        if not self._submit(partial(_ask_unless_over, request, link, request.values), done):
+            return done(link.find(request.values))
+        if not self._submit(partial(_find_unless_over, request, link, request.values), done):
             self._overloaded(request)
 
     def _found(
@@ -250,7 +249,7 @@ class Engine:
             self._note(request, link.passdb.driver, "Stored password is empty, which no password matches")
             return Verdict.MISMATCH
         if request.password is None:
-            self._note(request, "password", f"Requested {_scheme(request)} scheme, but the password is NULL")
+            self._note(request, "password", f"Requested {request.scheme} scheme, but the password is NULL")
             return Verdict.MISMATCH
         return Verdict.MATCH
 
@@ -258,7 +257,7 @@ class Engine:
         proof = request.proof
         verdict = proof.verify(stored) if proof is not None else None
         if verdict is None:
-            wanted = f"Requested {_scheme(request)} scheme, but we have only {stored.scheme}"
+            wanted = f"Requested {request.scheme} scheme, but we have only {stored.scheme}"
             self._note(request, "password", wanted)
             return Verdict.MISMATCH
         return verdict
@@ -396,19 +395,5 @@ class Engine:
             self._log(Level.INFO, request.label(subsystem) + text)
 
 
-def _scheme(request: Request) -> str:
-    return request.proof.scheme if request.proof is not None else "PLAIN"
-
-
-def _ask_unless_over(request: Request, link: Link, values: Values) -> Found:
-    return None if request.is_over else _ask(link, values)
-
-
-def _ask(link: Link, values: Values) -> Found:
-    try:
-        return link.passdb.lookup(values)
-    except LookupFailure as failure:
-        return failure
-    except Exception as failure:
-        # A driver's fault ends this request only; its text may quote what must not be logged.
-        return LookupFailure(f"Lookup failed: {type(failure).__name__}")
+def _find_unless_over(request: Request, link: Link, values: Values) -> Found:
+    return None if request.is_over else link.find(values)

@@ -100,6 +100,11 @@ class Request:
         self.final_line = b""
         """The OK line that waits for the client's answer to the mechanism's last message."""
 
+    @property
+    def scheme(self) -> str:
+        """What the client's proof can be compared with."""
+        return self.proof.scheme if self.proof is not None else "PLAIN"
+
     def label(self, subsystem: str) -> str:
         """Return the beginning of a log line about this request, Dovecot's way."""
         name = self.values.get("u", "")
