@@ -21,12 +21,14 @@ from collections.abc import Callable
 from socket import SocketType
 
 from mailproxy.net.reactor import GONE, READ, WRITE, Reactor
+from mailproxy.net.tls import Stream
 
 _SMALL_BYTES = 4096
 _PIPE_BYTES = 1 << 20
 _IDLE_PIPES = 8
 # The most that one direction moves in a batch: a fast session must not starve a hundred interactive ones.
 _TURN_BYTES = 1 << 20
+_TLS_READ_BYTES = 65536
 # A bulk direction that moves less than this in a turn is small again.
 _BULK_BYTES = 2 * _SMALL_BYTES
 _SPLICE_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -94,7 +96,7 @@ class _Direction:
         "total_bytes",
     )
 
-    def __init__(self, source: SocketType, destination: SocketType) -> None:
+    def __init__(self, source: Stream, destination: Stream) -> None:
         self.source = source
         self.source_fd = source.fileno()
         self.destination = destination
@@ -143,19 +145,21 @@ class _Direction:
         self._copy()
         return not (self.pending or self.source_ended or self.ended)
 
-    def _copy(self) -> None:
+    def _copy(self, limit_bytes: int = _SMALL_BYTES) -> int:
+        """Pass on one read; returns how many bytes it brought."""
         try:
-            data = self.source.recv(_SMALL_BYTES)
+            data = self.source.recv(limit_bytes)
         except BlockingIOError:
-            return
+            return 0
         except OSError:
             self.source_ended = self.source_broken = True
-            return
+            return 0
         if not data:
             self.source_ended = True
-            return
-        self.is_bulk = len(data) == _SMALL_BYTES
+            return 0
+        self.is_bulk = len(data) >= _SMALL_BYTES
         self._write(data)
+        return len(data)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -241,8 +245,32 @@ class _Direction:
             self.pipe = None
 
 
+class _TlsDirection(_Direction):
+    """A way with TLS on a side: the bytes pass through this process, a record or more at a time."""
+
+    __slots__ = ()
+
+    def _splice(self, pipes: PipePool) -> None:
+        moved_bytes = 0
+        while moved_bytes < _TURN_BYTES and self.wants_input:
+            got_bytes = self._copy(_TLS_READ_BYTES)
+            if not got_bytes:
+                break
+            moved_bytes += got_bytes
+        self.is_bulk = moved_bytes >= _BULK_BYTES
+
+    def _write(self, data: bytes) -> None:
+        # A TLS socket takes one record at a time.
+        super()._write(data)
+        while self.pending:
+            held_bytes = len(self.pending)
+            super()._write(self.pending)
+            if len(self.pending) == held_bytes:
+                break
+
+
 class Relay:
-    """Owns both sockets, which are non-blocking TCP, and closes them.
+    """Owns both sockets, which are non-blocking, and closes them.
 
     Both must be watched by the reactor for READ when the relay starts. `on_end` is called once, after they
     are closed.
@@ -254,15 +282,17 @@ class Relay:
         self,
         reactor: Reactor,
         pipes: PipePool,
-        client: SocketType,
-        backend: SocketType,
+        client: Stream,
+        backend: Stream,
         on_end: Callable[[Relay], None],
     ) -> None:
         self._reactor = reactor
         self._pipes = pipes
         self._on_end = on_end
-        self.up = _Direction(client, backend)
-        self.down = _Direction(backend, client)
+        is_plain = isinstance(client, SocketType) and isinstance(backend, SocketType)
+        direction = _Direction if is_plain else _TlsDirection
+        self.up = direction(client, backend)
+        self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:

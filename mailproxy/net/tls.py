@@ -9,6 +9,7 @@ import contextlib
 import socket
 import ssl
 from socket import SocketType
+from typing import Any
 
 RECORD_BYTES = 16384
 
@@ -84,13 +85,9 @@ class TlsSocket:
 
     def peer_name(self) -> str:
         """Return the common name of a verified client certificate, empty without one."""
-        certificate = self._tls.getpeercert()
-        for names in (certificate or {}).get("subject", ()):
-            for name in names:
-                key, value = name
-                if key == "commonName":
-                    return str(value)
-        return ""
+        certificate: dict[str, Any] = dict(self._tls.getpeercert() or {})
+        names = [part for relative_name in certificate.get("subject", ()) for part in relative_name]
+        return str(dict(names).get("commonName", ""))
 
 
 Stream = SocketType | TlsSocket

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from socket import SocketType
 from typing import TYPE_CHECKING
 
 from mailproxy.base.level import Level
+from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Reply, render_parameters
+from mailproxy.ipc.escape import escape
 from mailproxy.net.reactor import READ, WRITE, Timer
 from mailproxy.net.relay import Relay
+from mailproxy.net.tls import Stream, TlsSocket
+from mailproxy.process.backend_link import BackendLink
 from mailproxy.session.client import Client
+from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
 
 if TYPE_CHECKING:
     from mailproxy.process.login import Worker
 
 _READ_BYTES = 8192
-_BACKEND_READ_BYTES = 16384
-# socket.socket wraps this class in Python code that costs a microsecond a socket and does nothing for us.
-_NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 # A client that is told goodbye may still be sending; closing on unread bytes would reset the connection and
 # take the goodbye away from him. So his bytes are read and dropped, for so long and so many.
 _LINGER_S = 1.0
@@ -34,64 +34,76 @@ class Connection:
     __slots__ = (
         "_auth_link",
         "_backend",
-        "_backend_events",
         "_client",
         "_client_ended",
         "_client_events",
+        "_client_is_closed",
         "_deadline",
         "_drop_bytes",
-        "_is_over",
         "_is_paused",
-        "_parameters",
         "_request_id",
+        "_session",
         "_timer",
-        "_to_backend",
         "_to_client",
         "_worker",
         "client",
-        "session",
     )
 
     def __init__(self, worker: Worker, sock: SocketType, client: Client) -> None:
         sock.setblocking(False)
         self._worker = worker
-        self._client = sock
-        self._backend: SocketType | None = None
+        self._client: Stream = sock
+        self._backend: BackendLink | None = None
         self._client_events = READ
         self._client_ended = False
-        self._backend_events = READ
         self._is_paused = False
-        self._is_over = False
+        self._client_is_closed = False
         self._request_id = 0
         self._auth_link = worker.auth_links[0]
         self._timer: Timer | None = None
         self._deadline = 0.0
         self._to_client = b""
-        self._to_backend = b""
         self._drop_bytes = _LINGER_BYTES
-        self._parameters = b""
+        self._session: Session | None = None
         self.client = client
         worker.reactor.add(sock.fileno(), READ, self._on_client)
-        self.session = Session(
-            worker.policy, self, client, worker.tags.next(), worker.apop_challenge(self._auth_link)
-        )
 
     def start(self) -> None:
         """Greet the client."""
-        self.session.start(self._worker.reactor.now)
+        worker = self._worker
+        challenge = worker.apop_challenge(self._auth_link)
+        self._session = Session(worker.policy, self, self.client, worker.tags.next(), challenge)
+        self._session.start(worker.reactor.now)
+
+    def start_with_tls(self) -> None:
+        """Shake hands, then greet the client; his time for the login runs from here."""
+        self.set_deadline(self._worker.reactor.now + self._worker.policy.login_timeout_s)
+        self.start_client_tls()
+
+    @property
+    def is_evictable(self) -> bool:
+        """Whether nothing is lost but a connection."""
+        return self._session is None or self._session.is_evictable
+
+    def end(self, reason: str) -> None:
+        """Tell the client why, then close."""
+        if self._session is None:
+            self.close()
+        else:
+            self._session.end(reason, True, self._worker.reactor.now)
 
     def _release(self) -> None:
         """Session and connection know each other; let both go without the garbage collector's help."""
         self._drop_timer()
-        self._is_over = True
-        del self.session
+        self._session = None
 
     # -- the client ---------------------------------------------------------------------------------------
 
     def _on_client(self, events: int) -> None:
         if events & WRITE:
             self._flush_client()
-        if not events & ~WRITE:
+        session = self._session
+        if session is None or not events & ~WRITE:
             return
         try:
             # While paused the only news is that he is gone.
@@ -101,10 +113,16 @@ class Connection:
         except OSError:
             data = b""
         if data:
-            self.session.on_client_data(data, self._worker.reactor.now)
+            session.on_client_data(data, self._worker.reactor.now)
         else:
-            self._client_ended = True
-            self.session.on_client_eof(self._worker.reactor.now)
+            self._lose_client()
+
+    def _lose_client(self) -> None:
+        self._client_ended = True
+        if self._session is None:
+            self.close()
+        else:
+            self._session.on_client_eof(self._worker.reactor.now)
 
     def send_client(self, data: bytes) -> None:
         """Queue bytes for the client; while some wait nothing is read from him."""
@@ -138,17 +156,58 @@ class Connection:
             self._client_events = events
             self._worker.reactor.change(self._client.fileno(), events)
 
+    # -- TLS of the client --------------------------------------------------------------------------------
+
+    def start_client_tls(self) -> None:
+        """Begin the handshake; the client speaks first."""
+        if not isinstance(self._client, SocketType) or self._worker.tls is None:
+            raise RuntimeError("BUG: TLS twice, or without a certificate")
+        fd = self._client.fileno()
+        self._worker.reactor.replace(fd, self._on_handshake)
+        try:
+            self._client = TlsSocket(self._client, self._worker.tls, is_server=True)
+        except (OSError, ValueError):  # He is gone already; the socket was closed.
+            self._worker.reactor.forget(fd)
+            self._client_is_closed = True
+            self._worker.reactor.flush_soon(self._lose_client)
+
+    def _on_handshake(self, _events: int) -> None:
+        stream = self._client
+        if not isinstance(stream, TlsSocket):
+            return
+        try:
+            done = stream.handshake()
+        except OSError as error:
+            if self._worker.verbose_ssl:
+                why = printable(error.strerror or str(error))
+                self.log(Level.INFO, f"TLS handshake failed: {why}: rip={self.client.rip}")
+            self._lose_client()
+            return
+        if not done:
+            self._client_events = WRITE if stream.waits_to_write else READ
+            self._worker.reactor.change(stream.fileno(), self._client_events)
+            return
+        self._worker.reactor.replace(stream.fileno(), self._on_client)
+        client = self.client
+        client.secured, client.tls = True, stream.describe()
+        client.cert_name = stream.peer_name()
+        if self._session is None:
+            self.start()
+        else:
+            self._session.on_client_tls_started(self._worker.reactor.now)
+
     # -- auth ---------------------------------------------------------------------------------------------
 
     def ask_auth(self, mechanism: bytes, response: bytes | None) -> None:
         """Begin a request with the auth process that offers the mechanism."""
-        if not self._parameters:
-            client = self.client
-            self._parameters = render_parameters(
-                self._worker.service, client.secured, client.lip.encode(), client.rip.encode()
-            )
+        client = self.client
+        parameters = render_parameters(
+            self._worker.service, client.secured, client.lip.encode(), client.rip.encode()
+        )
+        if client.cert_name:
+            parameters += b"\tvalid-client-cert\tcert_username=" + escape(client.cert_name.encode())
         self._auth_link = self._worker.link_for(mechanism)
-        self._request_id = self._auth_link.ask(self, mechanism, self._parameters, response)
+        self._request_id = self._auth_link.ask(self, mechanism, parameters, response)
         if not self._request_id:
             self._worker.reactor.flush_soon(self.on_auth_lost)
 
@@ -163,94 +222,54 @@ class Connection:
 
     def on_auth_reply(self, reply: Reply) -> None:
         """Pass an answer of auth to the session."""
-        self.session.on_auth_reply(reply, self._worker.reactor.now)
+        if self._session is not None:
+            self._session.on_auth_reply(reply, self._worker.reactor.now)
 
     def on_auth_lost(self) -> None:
         """Tell the session that no answer will come."""
         self._request_id = 0
-        if not self._is_over:
-            self.session.on_auth_lost(self._worker.reactor.now)
+        if self._session is not None:
+            self._session.on_auth_lost(self._worker.reactor.now)
 
     # -- the backend --------------------------------------------------------------------------------------
 
-    def dial(self, host: str, port: int) -> None:
-        """Begin to connect; the first bytes or the error of the backend tell how it went."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            backend = SocketType(family, _NON_BLOCKING_STREAM)
-        except OSError as error:
-            self._lose_backend_soon(error)
-            return
-        backend.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        backend.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        code = backend.connect_ex((host, port))
-        if code not in (0, errno.EINPROGRESS):
-            backend.close()
-            self._lose_backend_soon(OSError(code, os.strerror(code)))
-            return
-        self._backend = backend
-        self._backend_events = READ
-        self._worker.reactor.add(backend.fileno(), READ, self._on_backend)
+    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
+        """Begin to connect to a backend."""
+        worker = self._worker
+        self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
+        self._backend.dial(host, port, tls, source_ip)
 
-    def _lose_backend_soon(self, error: OSError) -> None:
-        """Tell the session after it has finished what it is doing."""
-        why = error.strerror or "no socket"
-
-        def lose() -> None:
-            if not self._is_over:
-                self.session.on_backend_lost(why, self._worker.reactor.now)
-
-        self._worker.reactor.flush_soon(lose)
-
-    def _on_backend(self, events: int) -> None:
-        backend = self._backend
-        if backend is None:
-            return
-        if events & WRITE:
-            data, self._to_backend = self._to_backend, b""
-            self.send_backend(data)
-        if not events & ~WRITE:
-            return
-        now = self._worker.reactor.now
-        try:
-            data = backend.recv(_BACKEND_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.hang_up()
-            self.session.on_backend_lost(error.strerror or "read failed", now)
-            return
-        if data:
-            self.session.on_backend_data(data, now)
-        else:
-            self.hang_up()
-            self.session.on_backend_lost("connection closed", now)
+    def start_backend_tls(self, tls: BackendTls) -> None:
+        """Begin TLS with the backend."""
+        if self._backend is not None:
+            self._backend.start_tls(tls)
 
     def send_backend(self, data: bytes) -> None:
         """Queue bytes for the backend."""
-        backend = self._backend
-        if backend is None:
-            return
-        if not self._to_backend:
-            try:
-                data = data[backend.send(data) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                return  # The next read tells.
-        self._to_backend += data
-        events = READ | WRITE if self._to_backend else READ
-        if events != self._backend_events:
-            self._backend_events = events
-            self._worker.reactor.change(backend.fileno(), events)
+        if self._backend is not None:
+            self._backend.send(data)
 
     def hang_up(self) -> None:
-        """Close the backend's socket."""
+        """Close the backend's connection."""
         if self._backend is not None:
-            self._worker.reactor.forget(self._backend.fileno())
             self._backend.close()
             self._backend = None
-        self._to_backend = b""
+
+    def on_backend_data(self, data: bytes) -> None:
+        """Pass bytes of the backend to the session."""
+        if self._session is not None:
+            self._session.on_backend_data(data, self._worker.reactor.now)
+
+    def on_backend_tls(self) -> None:
+        """Tell the session that the backend is reached by TLS now."""
+        if self._session is not None:
+            self._session.on_backend_tls_started(self._worker.reactor.now)
+
+    def on_backend_lost(self, why: str) -> None:
+        """Tell the session that the backend is gone."""
+        self._backend = None
+        if self._session is not None:
+            self._session.on_backend_lost(why, self._worker.reactor.now)
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -269,8 +288,10 @@ class Connection:
         now = self._worker.reactor.now
         if now < self._deadline:
             self.set_deadline(self._deadline)
+        elif self._session is None:
+            self.close()
         else:
-            self.session.on_deadline(now)
+            self._session.on_deadline(now)
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
@@ -285,12 +306,11 @@ class Connection:
         self._release()
         if self._client_events != READ:
             worker.reactor.change(self._client.fileno(), READ)
-        if self._backend_events != READ:
-            worker.reactor.change(self._backend.fileno(), READ)
-        relay = Relay(worker.reactor, worker.pipes, self._client, self._backend, worker.relay_ended)
+        backend, unsent = self._backend.release()
         self._backend = None
+        relay = Relay(worker.reactor, worker.pipes, self._client, backend, worker.relay_ended)
         worker.session_became_relay(self, relay, user)
-        relay.start(self._to_backend + to_backend, self._to_client + to_client)
+        relay.start(unsent + to_backend, self._to_client + to_client)
 
     def close(self) -> None:
         """Send what is queued, say goodbye by FIN, then close."""
@@ -324,8 +344,9 @@ class Connection:
 
     def _finish(self) -> None:
         self._drop_timer()
-        self._worker.reactor.forget(self._client.fileno())
-        self._client.close()
+        if not self._client_is_closed:
+            self._worker.reactor.forget(self._client.fileno())
+            self._client.close()
         self._worker.connection_closed()
 
     def log(self, level: Level, text: str) -> None:

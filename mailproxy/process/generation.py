@@ -145,7 +145,7 @@ class Generation:
         names = [section.name for section in self.settings.auths]
 
         def body(channel: socket.socket) -> None:
-            login.run(settings, listeners, channel, names)
+            login.run(settings, listeners, [], None, channel, names)
 
         try:
             born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, listeners, body)

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from socket import SocketType
@@ -28,6 +29,7 @@ from mailproxy.net.relay import PipePool, Relay
 from mailproxy.net.signals import Signals
 from mailproxy.process import child
 from mailproxy.process.auth_link import AuthLink
+from mailproxy.process.backend_link import TlsContexts
 from mailproxy.process.connection import Connection
 from mailproxy.session.client import Client, is_secured
 from mailproxy.session.policy import LoginProtocol, Policy
@@ -63,6 +65,8 @@ class Worker:
         self,
         settings: LoginSettings,
         listeners: Sequence[socket.socket],
+        tls_listeners: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
         channel: socket.socket,
         auth_names: Sequence[str],
     ) -> None:
@@ -88,13 +92,17 @@ class Worker:
         self._host_name = socket.gethostname()
         self._pid = os.getpid()
         self._lingering = 0
-        self._listeners = list(listeners)
+        self.tls = tls
+        self.backend_tls: TlsContexts | None = None
+        self.verbose_ssl = settings.tls.verbose_ssl
+        self._listeners = [*listeners, *tls_listeners]
+        self._tls_fds = {listener.fileno() for listener in tls_listeners}
         self._own_addresses = {
             listener.fileno(): None if name[0] in _ANY_HOSTS else name[:2]
-            for listener in listeners
+            for listener in self._listeners
             for name in [listener.getsockname()]
         }
-        self._acceptor = Acceptor(self.reactor, listeners, self._on_accept, self.log)
+        self._acceptor = Acceptor(self.reactor, self._listeners, self._on_accept, self.log)
 
     def run(self) -> None:
         """Serve until told to leave and nothing is left to carry."""
@@ -141,7 +149,10 @@ class Worker:
             self._leave_listeners(rip)
         connection = Connection(self, sock, client)
         self.sessions[connection] = None
-        connection.start()
+        if listener.fileno() in self._tls_fds:
+            connection.start_with_tls()
+        else:
+            connection.start()
         if len(self.sessions) + len(self.relays) > self._limit:
             self._evict_oldest()
         self._settle()
@@ -160,13 +171,13 @@ class Worker:
             listener.close()
 
     def _has_evictable(self) -> bool:
-        return any(connection.session.is_evictable for connection in self.sessions)
+        return any(connection.is_evictable for connection in self.sessions)
 
     def _evict_oldest(self) -> None:
         """End the client that has been logging in for longest; one whose password was accepted stays."""
         for connection in self.sessions:
-            if connection.session.is_evictable:
-                connection.session.end("Connection queue full", True, self.reactor.now)
+            if connection.is_evictable:
+                connection.end("Connection queue full")
                 return
 
     def session_ended(self, connection: Connection) -> None:
@@ -260,8 +271,8 @@ class Worker:
 
     def _end_logins(self, *, only_evictable: bool) -> None:
         for connection in list(self.sessions):
-            if not only_evictable or connection.session.is_evictable:
-                connection.session.end(_SHUTTING_DOWN, True, self.reactor.now)
+            if not only_evictable or connection.is_evictable:
+                connection.end(_SHUTTING_DOWN)
 
     def _terminate(self) -> None:
         self._is_retired = True
@@ -292,14 +303,19 @@ def _policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name:
 def run(
     settings: LoginSettings,
     listeners: Sequence[socket.socket],
+    tls_listeners: Sequence[socket.socket],
+    tls: ssl.SSLContext | None,
     channel: socket.socket,
     auth_names: Sequence[str],
 ) -> None:
-    """Be a login worker from fork to exit. Descriptor 2 is the log."""
+    """Be a login worker from fork to exit. Descriptor 2 is the log.
+
+    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with.
+    """
     child.set_title(f"{settings.protocol}-login")
     child.no_core_dump()
     os.chdir(settings.login_dir)
     child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
     child.limit_memory(settings.login_process_size_mib)
     child.forbid_processes()
-    Worker(settings, listeners, channel, auth_names).run()
+    Worker(settings, listeners, tls_listeners, tls, channel, auth_names).run()

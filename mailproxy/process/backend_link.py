@@ -1,0 +1,201 @@
+"""The connection to a backend while the login there goes on: connect, maybe TLS, bytes both ways."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from socket import SocketType
+from typing import NamedTuple, Protocol
+
+from mailproxy.net.reactor import READ, WRITE, Reactor
+from mailproxy.net.tls import Stream, TlsSocket
+from mailproxy.session.out import BackendTls
+
+_READ_BYTES = 16384
+# socket.socket wraps this class in Python code that costs a microsecond a socket and does nothing for us.
+_NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+
+class TlsContexts(NamedTuple):
+    """What TLS to a backend is made with, built before a worker gives up its files."""
+
+    verifying: ssl.SSLContext
+    trusting: ssl.SSLContext
+
+
+class Listener(Protocol):
+    """Who hears of the backend. Each call may hang up."""
+
+    def on_backend_data(self, data: bytes) -> None:
+        """Bytes of the backend."""
+
+    def on_backend_tls(self) -> None:
+        """The handshake that `start_tls` began is done."""
+
+    def on_backend_lost(self, why: str) -> None:
+        """The backend cannot be reached, or is gone; the link is closed. `why` is printable."""
+
+
+class BackendLink:
+    """Owns its socket until `release` or `close`. Never calls the listener from within a call of his."""
+
+    __slots__ = ("_events", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once", "_unsent")
+
+    def __init__(self, reactor: Reactor, listener: Listener, tls: TlsContexts | None) -> None:
+        self._reactor = reactor
+        self._listener = listener
+        self._tls = tls
+        self._stream: Stream | None = None
+        self._tls_at_once: BackendTls | None = None
+        self._events = READ
+        self._unsent = b""
+
+    def dial(self, host: str, port: int, tls: BackendTls | None, source_ip: str) -> None:
+        """Begin to connect to an IP address; the first bytes, or the loss, tell how it went."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            stream = SocketType(family, _NON_BLOCKING_STREAM)
+        except OSError as error:
+            self._lose_soon(error)
+            return
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            if source_ip:
+                stream.bind((source_ip, 0))
+            code = stream.connect_ex((host, port))
+        except OSError as error:
+            stream.close()
+            self._lose_soon(error)
+            return
+        if code not in (0, errno.EINPROGRESS):
+            stream.close()
+            self._lose_soon(OSError(code, os.strerror(code)))
+            return
+        self._stream = stream
+        self._tls_at_once = tls
+        # Connected is when a TLS socket may be made; in the clear the backend's first bytes say it as well.
+        self._events = WRITE if tls else READ
+        self._reactor.add(stream.fileno(), self._events, self._on_connected if tls else self._on_events)
+
+    def _lose_soon(self, error: OSError) -> None:
+        why = error.strerror or "no socket"
+        self._reactor.flush_soon(lambda: self._listener.on_backend_lost(why))
+
+    def _lose(self, why: str) -> None:
+        self.close()
+        self._listener.on_backend_lost(why)
+
+    def _watch(self, events: int) -> None:
+        if events != self._events and self._stream is not None:
+            self._events = events
+            self._reactor.change(self._stream.fileno(), events)
+
+    # -- TLS ----------------------------------------------------------------------------------------------
+
+    def _on_connected(self, _events: int) -> None:
+        if not isinstance(self._stream, SocketType) or self._tls_at_once is None:
+            return
+        code = self._stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._lose(os.strerror(code))
+            return
+        if self._wrap(self._tls_at_once):
+            self._on_handshake(0)
+
+    def start_tls(self, tls: BackendTls) -> None:
+        """Begin the handshake on a connection that has been in the clear."""
+        if self._wrap(tls):
+            self._watch(READ | WRITE)
+
+    def _wrap(self, tls: BackendTls) -> bool:
+        if self._tls is None or not isinstance(self._stream, SocketType):
+            self._lose_soon(OSError(errno.EPROTO, "TLS to backends is not set up"))
+            return False
+        context = self._tls.verifying if tls.verify else self._tls.trusting
+        try:
+            self._stream = TlsSocket(self._stream, context, is_server=False, name=tls.name)
+        except (OSError, ValueError) as error:
+            self._lose_soon(OSError(errno.EPROTO, f"TLS: {error}"))
+            return False
+        self._reactor.replace(self._stream.fileno(), self._on_handshake)
+        return True
+
+    def _on_handshake(self, _events: int) -> None:
+        stream = self._stream
+        if not isinstance(stream, TlsSocket):
+            return
+        try:
+            done = stream.handshake()
+        except ssl.SSLCertVerificationError as error:
+            self._lose(f"the certificate is not accepted: {error.verify_message}")
+            return
+        except OSError as error:
+            self._lose(f"TLS handshake failed: {error.strerror or error}")
+            return
+        if not done:
+            self._watch(WRITE if stream.waits_to_write else READ)
+            return
+        self._watch(READ)
+        self._reactor.replace(stream.fileno(), self._on_events)
+        if self._tls_at_once is None:
+            self._listener.on_backend_tls()
+
+    # -- bytes --------------------------------------------------------------------------------------------
+
+    def _on_events(self, events: int) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if events & WRITE:
+            data, self._unsent = self._unsent, b""
+            self.send(data)
+        if not events & ~WRITE:
+            return
+        try:
+            data = stream.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(error.strerror or "read failed")
+            return
+        if data:
+            self._listener.on_backend_data(data)
+        else:
+            self._lose("connection closed")
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes."""
+        if self._stream is None:
+            return
+        if not self._unsent:
+            try:
+                data = data[self._stream.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # The next read tells.
+        self._unsent += data
+        if self._unsent or self._events != READ:
+            self._watch(READ | WRITE if self._unsent else READ)
+
+    def release(self) -> tuple[Stream, bytes]:
+        """Give the socket away, watched for READ, with what was not sent yet."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            raise RuntimeError("BUG: released without a connection")
+        if self._events != READ:
+            self._reactor.change(stream.fileno(), READ)
+        return stream, self._unsent
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the listener hears nothing more of it."""
+        self._unsent = b""
+        if self._stream is not None:
+            self._reactor.forget(self._stream.fileno())
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
