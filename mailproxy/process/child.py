@@ -64,8 +64,11 @@ class ChildLog:
         frames, self._frames = self._frames, []
         self._held_bytes = 0
         if self._lost:
-            frames.insert(0, log_frames.render(Level.WARNING, f"{self._lost} log lines were lost"))
-            self._lost = 0
+            lost, self._lost = self._lost, 0
+            self._send([log_frames.render(Level.WARNING, f"{lost} log lines were lost")])
+            if self._lost:
+                self._lost = lost + len(frames)
+                return
         piece: list[bytes] = []
         piece_bytes = 0
         for frame in frames:
