@@ -10,6 +10,7 @@ from mailproxy.config.settings import (
     Address,
     AuthSettings,
     DatabaseSettings,
+    LocalName,
     LoginSettings,
     LogSettings,
     Settings,
@@ -19,6 +20,12 @@ from mailproxy.config.settings import (
 from mailproxy.config.tree import PROTOCOLS, Tree
 
 PROCESS_SIZE_FLOOR_MIB = 256
+TLS_FLOOR = "TLSv1.2"
+# Upper case; what is older than the floor is raised to it, with a warning.
+MIN_PROTOCOLS = {
+    **dict.fromkeys(("ANY", "SSLV3", "TLSV1", "TLSV1.1", "TLSV1.2"), TLS_FLOOR),
+    **dict.fromkeys(("TLSV1.3", "LATEST"), "TLSv1.3"),
+}
 CAPABILITY = {
     "imap": "IMAP4rev1 SASL-IR SORT THREAD=REFERENCES MULTIAPPEND UNSELECT LITERAL+ IDLE CHILDREN"
     " NAMESPACE LOGIN-REFERRALS",
@@ -53,13 +60,9 @@ def wanted(tree: Tree) -> list[str]:
 
 
 def active_protocols(tree: Tree) -> list[str]:
-    """Return which of imap and pop3 have a listener; one whose TLS is disabled needs a plain one."""
+    """Return which of imap and pop3 have a listener; one without TLS needs a plain one."""
     words = wanted(tree)
-    return [
-        name
-        for name in PROTOCOLS
-        if name in words or (name + "s" in words and not tree.root["protocol"][name]["ssl_disable"])
-    ]
+    return [name for name in PROTOCOLS if name in words or (name + "s" in words and uses_tls(tree, name))]
 
 
 def main_protocol(tree: Tree) -> str:
@@ -70,13 +73,20 @@ def main_protocol(tree: Tree) -> str:
     return "pop3" if any_pop3 and not any_imap else "imap"
 
 
+def tls_is_off(tree: Tree, protocol: str) -> bool:
+    """Say whether TLS is refused, by Dovecot 1.0's setting or by that of 2.x."""
+    section: Any = tree.root["protocol"][protocol]
+    return bool(section["ssl_disable"] or section["ssl"].lower() == "no")
+
+
 def uses_tls(tree: Tree, protocol: str) -> bool:
-    """Say whether TLS is asked for: by its certificate or key, or by naming `imaps` or `pop3s`."""
+    """Say whether TLS is asked for: by a certificate or key, by `ssl`, or by naming `imaps` or `pop3s`."""
     path = ("protocol", protocol)
-    if tree.root["protocol"][protocol]["ssl_disable"]:
+    if tls_is_off(tree, protocol):
         return False
     named = tree.is_set(("protocol", "imap"), "protocols") and protocol + "s" in wanted(tree)
-    return named or tree.is_set(path, "ssl_cert_file") or tree.is_set(path, "ssl_key_file")
+    files = any(tree.is_set(path, name) for name in ("ssl", "ssl_cert_file", "ssl_key_file"))
+    return named or files or bool(tree.root["protocol"][protocol]["local_name"].sections)
 
 
 def login_dir(tree: Tree, protocol: str) -> str:
@@ -109,12 +119,13 @@ def _listeners_or_none(tree: Tree, protocol: str) -> tuple[Address, ...]:
 def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSettings:
     section: Any = tree.root["protocol"][name]
     size_mib: int = section["login_process_size"]
+    tls = _tls(tree, name, auths)
     return LoginSettings(
         protocol=name,
         listen=_listeners_or_none(tree, name),
-        ssl_listen=() if section["ssl_disable"] else _listeners_or_none(tree, name + "s"),
-        tls=_tls(tree, name, auths),
-        disable_plaintext_auth=section["disable_plaintext_auth"],
+        ssl_listen=_listeners_or_none(tree, name + "s") if uses_tls(tree, name) else (),
+        tls=tls,
+        disable_plaintext_auth=section["disable_plaintext_auth"] or tls.required,
         login_dir=login_dir(tree, name),
         login_user=section["login_user"],
         login_greeting=section["login_greeting"],
@@ -141,6 +152,8 @@ def _tls(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> TlsSettings:
     asks_cert = any(auth.ssl_require_client_cert or auth.ssl_username_from_cert for auth in auths)
     return TlsSettings(
         ssl_disable=not uses_tls(tree, name),
+        required=section["ssl"].lower() == "required",
+        ssl_min_protocol=MIN_PROTOCOLS.get(section["ssl_min_protocol"].upper(), TLS_FLOOR),
         ssl_ca_file=section["ssl_ca_file"],
         ssl_cert_file=section["ssl_cert_file"],
         ssl_key_file=section["ssl_key_file"],
@@ -148,6 +161,15 @@ def _tls(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> TlsSettings:
         ssl_cipher_list=section["ssl_cipher_list"],
         ssl_verify_client_cert=section["ssl_verify_client_cert"] or asks_cert,
         verbose_ssl=section["verbose_ssl"],
+        local_names=tuple(
+            LocalName(
+                names=tuple(names.split(" ", 1)[1].lower().split()),
+                ssl_cert_file=block["ssl_cert_file"],
+                ssl_key_file=block["ssl_key_file"] or section["ssl_key_file"],
+                ssl_key_password=block["ssl_key_password"] or section["ssl_key_password"],
+            )
+            for names, block in section["local_name"].items()
+        ),
     )
 
 

@@ -6,16 +6,22 @@ import errno
 import grp
 import os
 import pwd
+import re
+import stat
+from collections.abc import Iterator
 from typing import Any
 
 from mailproxy.base.errors import Problem
 from mailproxy.base.text import printable
 from mailproxy.config.build import (
+    MIN_PROTOCOLS,
     PROCESS_SIZE_FLOOR_MIB,
+    TLS_FLOOR,
     active_protocols,
     auth_chroot,
     listeners,
     main_protocol,
+    tls_is_off,
     uses_tls,
     wanted,
 )
@@ -29,6 +35,37 @@ FACILITIES = (
 )
 NO_STORAGE = "a proxy has no mail storage"
 FILE_DRIVERS = ("sql", "ldap", "passwd-file")
+_TLS_FILES = {"ssl_ca_file": "CA file", "ssl_cert_file": "certificate", "ssl_key_file": "key file"}
+# Parts of cipher names, upper case.
+_WEAK_CIPHERS = frozenset(
+    (
+        *(
+            "NULL",
+            "ENULL",
+            "ANULL",
+            "ADH",
+            "AECDH",
+            "LOW",
+            "MEDIUM",
+            "COMPLEMENTOFALL",
+            "COMPLEMENTOFDEFAULT",
+        ),
+        *(
+            "EXP",
+            "EXPORT",
+            "EXPORT40",
+            "EXPORT56",
+            "MD5",
+            "RC2",
+            "RC4",
+            "DES",
+            "3DES",
+            "IDEA",
+            "SEED",
+            "SSLV2",
+        ),
+    )
+)
 NEED_NO_PASSDB = frozenset(("ANONYMOUS", "EXTERNAL", "GSSAPI"))
 
 
@@ -38,8 +75,10 @@ def check(tree: Tree, problems: list[Problem]) -> None:
     _check_server(faults)
     _check_protocols(faults)
     _check_listeners(faults)
+    for protocol in PROTOCOLS:
+        _check_tls_words(faults, protocol)
     for protocol in active_protocols(tree):
-        _check_tls(faults, protocol)
+        _check_tls_files(faults, protocol)
     if not tree.root["auth"].sections:
         faults.add("Missing auth section for server default")
     for key in tree.root["auth"].sections:
@@ -103,7 +142,7 @@ def _check_listeners(faults: _Faults) -> None:
             continue
         path: Path = ("protocol", word.removesuffix("s"))
         tls = word.endswith("s")
-        if tls and faults.tree.root["protocol"][path[1]]["ssl_disable"]:
+        if tls and tls_is_off(faults.tree, path[1]):
             continue
         name = "ssl_listen" if tls and faults.tree.is_set(path, "ssl_listen") else "listen"
         try:
@@ -117,16 +156,36 @@ def _check_listeners(faults: _Faults) -> None:
                 faults.add(f"Protocols {other} and {word} are listening in same ip/port", path, name)
 
 
-def _check_tls(faults: _Faults, protocol: str) -> None:
+def _check_tls_words(faults: _Faults, protocol: str) -> None:
+    path: Path = ("protocol", protocol)
+    section: Any = faults.tree.root["protocol"][protocol]
+    word = section["ssl"].lower()
+    if word not in ("yes", "no", "required"):
+        faults.add(f"ssl must be yes, no or required: {printable(section['ssl'])}", path, "ssl")
+    elif word == "required" and section["ssl_disable"]:
+        faults.add("ssl = required contradicts ssl_disable = yes", path, "ssl")
+    version: str = section["ssl_min_protocol"]
+    if version.upper() not in MIN_PROTOCOLS:
+        text = f"ssl_min_protocol must be TLSv1.2 or TLSv1.3: {printable(version)}"
+        faults.add(text, path, "ssl_min_protocol")
+
+
+def _check_tls_files(faults: _Faults, protocol: str) -> None:
+    """Look at who may read the files; what is in them is looked at when they are loaded."""
     if not uses_tls(faults.tree, protocol):
         return
     path: Path = ("protocol", protocol)
-    files = (("ssl_ca_file", "CA file"), ("ssl_cert_file", "certificate"), ("ssl_key_file", "key file"))
-    for name, text in files:
-        file: str = faults.tree.root["protocol"][protocol][name]
+    section: Any = faults.tree.root["protocol"][protocol]
+    files = [(path, name, section[name]) for name in _TLS_FILES]
+    for key, block in section["local_name"].items():
+        inside = (*path, "local_name", key)
+        if not block["ssl_cert_file"]:
+            faults.add(f"local_name {printable(key.split(' ', 1)[1])} has no ssl_cert_file", inside)
+        files += [(inside, name, block[name]) for name in _TLS_FILES if block.get(name)]
+    for place, name, file in files:
         reason = _denied(file, os.R_OK) if file or name != "ssl_ca_file" else ""
         if reason:
-            faults.add(f"Can't use SSL {text} {printable(file)}: {reason}", path, name)
+            faults.add(f"Can't use SSL {_TLS_FILES[name]} {printable(file)}: {reason}", place, name)
 
 
 def _check_auth(faults: _Faults, key: str) -> None:
@@ -201,22 +260,57 @@ def _check_auth_user(faults: _Faults, key: str, logins: dict[str, pwd.struct_pas
 
 def warn(tree: Tree) -> list[str]:
     """Return what the log should say at start about settings that are accepted but not followed."""
-    unserved = [
-        f"{protocol}s: TLS listeners are not served by this version and are skipped"
-        " (ssl_disable = yes silences this)"
-        for protocol in PROTOCOLS
-        if protocol + "s" in wanted(tree) and not tree.root["protocol"][protocol]["ssl_disable"]
-    ]
     small = [
         f"login_process_size = {size_mib} is less than Python needs, using {PROCESS_SIZE_FLOOR_MIB}"
         for size_mib in dict.fromkeys(_small_sizes(tree))
     ]
-    return [*dict.fromkeys(tree.warnings), *unserved, *small, *_exposed(tree), *_ignored(tree)]
+    return [*dict.fromkeys((*tree.warnings, *_tls_warnings(tree))), *small, *_exposed(tree), *_ignored(tree)]
+
+
+def _tls_warnings(tree: Tree) -> Iterator[str]:
+    for protocol in PROTOCOLS:
+        section: Any = tree.root["protocol"][protocol]
+        if not uses_tls(tree, protocol):
+            if protocol + "s" in wanted(tree) and not tls_is_off(tree, protocol):
+                yield (
+                    f"{protocol}s is not served: TLS has no certificate,"
+                    " set ssl_cert_file and ssl_key_file (ssl = no silences this)"
+                )
+            continue
+        if protocol not in active_protocols(tree):
+            continue
+        if section["ssl_min_protocol"].upper() not in (TLS_FLOOR.upper(), "TLSV1.3", "LATEST"):
+            yield f"ssl_min_protocol = {printable(section['ssl_min_protocol'])} is unsafe, using {TLS_FLOOR}"
+        weak = _weak_ciphers(section["ssl_cipher_list"])
+        if weak:
+            yield f"ssl_cipher_list: weak ciphers are left out: {', '.join(weak)}"
+        if not section["ssl_ca_file"] and any(_asks_certificate(tree, protocol)):
+            yield "without ssl_ca_file no client certificate is valid: none is asked for"
+
+
+def _asks_certificate(tree: Tree, protocol: str) -> Iterator[bool]:
+    yield tree.root["protocol"][protocol]["ssl_verify_client_cert"]
+    for auth in tree.root["auth"].values():
+        yield auth["ssl_require_client_cert"] or auth["ssl_username_from_cert"]
+
+
+def _weak_ciphers(cipher_list: str) -> list[str]:
+    """Return the words of an OpenSSL cipher string that ask for what nobody should use any more."""
+    return [
+        printable(word)
+        for word in re.split("[:, ;]+", cipher_list)
+        if word[:1] not in ("!", "-", "@") and _WEAK_CIPHERS & set(re.split("[-+]", word.upper()))
+    ]
 
 
 def _exposed(tree: Tree) -> list[str]:
     """Return a line for each file with secrets that every user of this machine can read."""
     files = {where.file for path, where in tree.where.items() if path[-1] == "ssl_key_password"}
+    for protocol in active_protocols(tree):
+        section = tree.root["protocol"][protocol]
+        if uses_tls(tree, protocol):
+            blocks = section["local_name"].values()
+            files |= {section["ssl_key_file"], *(block["ssl_key_file"] for block in blocks)}
     for key in tree.root["auth"].sections:
         for database in tree.root["auth"][key]["passdb"].values():
             files.add(database["args"] if database["driver"].lower() in FILE_DRIVERS else "")
@@ -229,9 +323,10 @@ def _exposed(tree: Tree) -> list[str]:
 
 def _readable_by_all(file: str) -> bool:
     try:
-        return bool(os.stat(file).st_mode & 0o004)
+        mode = os.stat(file).st_mode
     except OSError:
         return False
+    return stat.S_ISREG(mode) and bool(mode & 0o004)
 
 
 def _small_sizes(tree: Tree) -> list[int]:

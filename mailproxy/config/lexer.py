@@ -15,6 +15,7 @@ FILE_LIMIT_BYTES = 16 * 1024 * 1024
 FILES_LIMIT = 1000
 DEPTH_LIMIT = 30
 INCLUDES = ("!include", "!include_try")
+SECTIONS_OF_MANY_NAMES = ("local_name",)
 _BLANK = " \t"
 
 
@@ -142,6 +143,8 @@ class Lexer:
     def _section(self, key: str, rest: str, where: Where, level: int, before: _Before) -> _Before:
         """Open a section, or say what is wrong and go on as if a small slip had not been made."""
         name, brace = ("", rest) if rest.startswith("{") else _first_word(rest, _BLANK)
+        if key in SECTIONS_OF_MANY_NAMES and rest.endswith((" {", "\t{")):
+            name, brace = rest[:-1].rstrip(_BLANK), "{"
         if brace.startswith("{"):
             self._enter(key, name, where)
             return _Before()

@@ -27,7 +27,7 @@ def render(path: str, show_all: bool) -> str:
     tree = read_tree(path, problems)
     if tree is None or problems:
         raise ConfigError(in_file_order(problems))
-    lines = [f"# {path}", *_server(tree, show_all)]
+    lines = [f"# {path}", *_server(tree, show_all), *_local_names(tree, show_all)]
     for key in tree.root["auth"].sections:
         lines += _auth(tree, key, show_all)
     for section in ("plugin", "dict"):
@@ -46,6 +46,23 @@ def _server(tree: Tree, show_all: bool) -> Iterator[str]:
             yield f"{name}: {values['default']}"
         else:
             yield from (f"{name}({label}): {value}" for label, value in values.items())
+
+
+def _local_names(tree: Tree, show_all: bool) -> Iterator[str]:
+    blocks: dict[str, list[tuple[str, list[str]]]] = {}
+    for protocol in active_protocols(tree):
+        blocks[protocol] = [
+            (
+                key.split(" ", 1)[1],
+                list(_settings(tree, ("protocol", protocol, "local_name", key), "  ", show_all)),
+            )
+            for key in tree.root["protocol"][protocol]["local_name"].sections
+        ]
+    same = len({str(found) for found in blocks.values()}) == 1
+    for protocol in list(blocks)[: 1 if same else None]:
+        for names, lines in blocks[protocol]:
+            yield f"local_name{'' if same else f'({protocol})'} {printable(names)}:"
+            yield from lines
 
 
 def _auth(tree: Tree, key: str, show_all: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ Names are Dovecot's setting names; a quantity carries its unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,35 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalName:
+    """The certificate for clients that ask for one of `names` by SNI."""
+
+    names: tuple[str, ...]
+    """Lower case; `*.example.com` stands for one label more."""
+    ssl_cert_file: str
+    ssl_key_file: str
+    ssl_key_password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """TLS towards clients; passed on as configured."""
+    """TLS towards clients."""
 
     ssl_disable: bool
+    """No TLS at all: by `ssl_disable`, by `ssl = no`, or because nothing asks for it."""
+    required: bool
+    """`ssl = required`: no password without TLS, not even from this very host."""
+    ssl_min_protocol: str
+    """`TLSv1.2` or `TLSv1.3`."""
     ssl_ca_file: str
     ssl_cert_file: str
     ssl_key_file: str
-    ssl_key_password: str
+    ssl_key_password: str = field(repr=False)
     ssl_cipher_list: str
     ssl_verify_client_cert: bool
     verbose_ssl: bool
+    local_names: tuple[LocalName, ...]
+    """In the order of the file; of two that name the same, the last holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,7 @@ class LoginSettings:
     listen: tuple[Address, ...]
     """Plain listeners; empty when only the TLS protocol is wanted."""
     ssl_listen: tuple[Address, ...]
+    """Listeners whose connections begin with TLS."""
     tls: TlsSettings
     disable_plaintext_auth: bool
     login_dir: str

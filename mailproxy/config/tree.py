@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from mailproxy.config.spec import Table
 Path = tuple[str, ...]
 PROTOCOLS = ("imap", "pop3")
 NAMESPACES = ("private", "shared", "public")
+# What a client may send as SNI: letters of other scripts come as `xn--`. A wildcard is one whole label.
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 SERVER_TEXT = "server sections are not supported: start one mailproxy with its own file for each"
 CONNECT_TEXT = "socket connect is not supported: give the auth section passdbs of its own"
@@ -38,9 +41,10 @@ class Frame:
 class Tree:
     """The settings of a file as nested sections, with file and line of each that was set.
 
-    Its sections are `protocol/imap`, `protocol/pop3`, `auth/<n> <name>` with `passdb`, `userdb`, `client` and
-    `master` below, and `namespace/<n> <type>`: <n> keeps their order and lets names repeat. Strings until
-    `finish`, which converts them and fills in the defaults.
+    Its sections are `protocol/imap` and `protocol/pop3` with `local_name/<n> <names>` below,
+    `auth/<n> <name>` with `passdb`, `userdb`, `client` and `master` below, and `namespace/<n> <type>`: <n>
+    keeps their order and lets names repeat. Strings until `finish`, which converts them and fills in the
+    defaults.
     """
 
     def __init__(self, table: Table, problems: list[Problem]) -> None:
@@ -53,7 +57,7 @@ class Tree:
         """Settings of `plugin` and `dict`, and of `protocol lda`, as they came: section, name, value."""
         self._auth_defaults: dict[str, tuple[str, Where]] = {}
         self._frames = [Frame("root", partial(self._set_server, PROTOCOLS))]
-        self.root["protocol"] = {name: {} for name in PROTOCOLS}
+        self.root["protocol"] = {name: {"local_name": {}} for name in PROTOCOLS}
         self.root["auth"] = {}
         self.root["namespace"] = {}
 
@@ -100,6 +104,8 @@ class Tree:
             if inside != "root":
                 return self._refuse(f"{kind.capitalize()} section not allowed here", where)
             return _ROOT_SECTIONS[kind](self, name, where)
+        if kind == "local_name" and inside in ("root", "protocol"):
+            return self._local_name(name, where, self._frames[-1].path[1:] or PROTOCOLS)
         if inside == "auth" and kind in ("passdb", "userdb"):
             return self._nested(kind, name.lower(), where)
         if inside == "auth" and kind == "socket":
@@ -121,7 +127,19 @@ class Tree:
             return Frame("free", partial(self._set_free, "protocol lda"))
         if name not in PROTOCOLS:
             return self._refuse("Unknown protocol name", where)
-        return Frame("protocol", partial(self._set_server, (name,)))
+        return Frame("protocol", partial(self._set_server, (name,)), ("protocol", name))
+
+    def _local_name(self, names: str, where: Where, protocols: tuple[str, ...]) -> Frame:
+        for name in names.split() or [""]:
+            if not _HOST_NAME.fullmatch(name):
+                return self._refuse(f"local_name: Invalid host name: {printable(name)}", where)
+        paths = [self._new_section(("protocol", one, "local_name"), names, where) for one in protocols]
+
+        def set_value(key: str, value: str, where: Where) -> None:
+            for path in paths:
+                self._store(path, key, value, where)
+
+        return Frame("local_name", set_value)
 
     def _auth(self, name: str, where: Where) -> Frame:
         path = self._new_auth(name, where)

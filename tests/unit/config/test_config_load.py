@@ -65,11 +65,7 @@ def test_the_wrapped_comment_of_the_document_is_one_fault(faults: Faults) -> Non
 def test_the_document_loads_once_its_comment_is_mended(read: Read) -> None:
     settings = read(DOCUMENT.replace("\nsettings:", "\n# settings:"), auth="")
     (login,), (auth,) = settings.logins, settings.auths
-    assert (login.protocol, login.listen, login.ssl_listen) == (
-        "imap",
-        (Address("*", 143),),
-        (Address("*", 993),),
-    )
+    assert (login.protocol, login.listen, login.ssl_listen) == ("imap", (Address("*", 143),), ())
     assert (login.login_process_per_connection, login.login_processes_count) == (False, 20)
     assert (login.disable_plaintext_auth, login.tls.ssl_disable) == (True, True)
     assert (auth.name, auth.mechanisms, auth.user) == ("default", ("PLAIN",), "nobody")
@@ -79,8 +75,8 @@ def test_the_document_loads_once_its_comment_is_mended(read: Read) -> None:
         ("static", "uid=0 gid=0", 17),
     ]
     assert settings.warnings == (
-        "imaps: TLS listeners are not served by this version and are skipped"
-        " (ssl_disable = yes silences this)",
+        "imaps is not served: TLS has no certificate, set ssl_cert_file and ssl_key_file"
+        " (ssl = no silences this)",
     )
 
 

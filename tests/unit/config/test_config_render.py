@@ -13,6 +13,10 @@ ssl_disable = no
 ssl_key_password = hunter2
 login_greeting = Ready.
 umask = 077
+local_name a.example.org *.b.example.org {
+  ssl_cert_file = /b.crt
+  ssl_key_password = hunter2
+}
 protocol pop3 {
   listen = *:10110
 }
@@ -48,6 +52,9 @@ listen(imap): *
 listen(pop3): *:10110
 ssl_key_password: <hidden>
 login_greeting: Ready.
+local_name a.example.org *.b.example.org:
+  ssl_cert_file: /b.crt
+  ssl_key_password: <hidden>
 auth default:
   cache_size: 16
   user: nobody
@@ -87,6 +94,13 @@ def test_all_of_it(path: Path) -> None:
     assert lines[1] == "base_dir: /run/mailproxy"
     assert {"ssl_disable: no", "umask: 077", "  verbose: no", "    pass: no", "mail_location: "} < set(lines)
     assert not any("hunter2" in line for line in lines)
+
+
+def test_certificates_of_one_protocol_are_marked(path: Path) -> None:
+    block = "local_name a.example.org {\n  ssl_cert_file = /a.crt\n}\n"
+    path.write_text(f"protocols = imap pop3\n{block}protocol imap {{\n{block}}}\nauth default {{\n}}\n")
+    found = [line for line in render(str(path), show_all=False).splitlines() if line.startswith("local")]
+    assert found == ["local_name(imap) a.example.org:"] * 2 + ["local_name(pop3) a.example.org:"]
 
 
 def test_a_file_that_cannot_be_read_is_refused(path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.unit.config.config_text import ConfigText
 MAN = Path(__file__).parents[3] / "man"
 SERVER, AUTH = ("protocol", "imap"), ("auth", "default")
 SUBSECTIONS = {
+    "Settings of local_name": (*SERVER, "local_name", ""),
     "Settings of passdb": (*AUTH, "passdb", ""),
     "Settings of userdb": (*AUTH, "userdb", ""),
     "Settings of client sockets": (*AUTH, "client", ""),
@@ -111,6 +112,8 @@ OTHER = {
     "protocols": "imap",
     "listen": "127.0.0.1",
     "ssl_listen": "127.0.0.1",
+    "ssl": "required",
+    "ssl_min_protocol": "TLSv1.3",
     "ssl_cert_file": "/dev/zero",
     "ssl_key_file": "/dev/zero",
     "ssl_ca_file": "/dev/zero",
@@ -213,5 +216,5 @@ def test_every_field_of_the_result_has_a_setting() -> None:
         for field in dataclasses.fields(kind)
     }
     made_up = {"protocol", "tls", "capability", "auth_verbose", "auth_debug", "name"}
-    made_up |= {"passdbs", "userdbs", "client_sockets"}
+    made_up |= {"required", "local_names", "passdbs", "userdbs", "client_sockets"}
     assert fields - made_up <= known
