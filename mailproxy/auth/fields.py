@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailproxy.auth.database import Row
@@ -128,10 +129,11 @@ def is_forwardable(password: bytes) -> bool:
     return not (b"\r" in password or b"\n" in password or b"\0" in password)
 
 
-def refused_network(allow_nets: str, client_ip: str) -> str:
+def refused_network(allow_nets: str, client_ip: str, trace: Callable[[str], None]) -> str:
     """Check a client against `ip[/bits]` words split by commas and spaces; return why he is refused.
 
-    An IPv4 address mapped into IPv6 counts as IPv4. An entry that is no network matches nobody.
+    An IPv4 address mapped into IPv6 counts as IPv4. An entry that is no network matches nobody. `trace`
+    hears of each network that is tried.
     """
     try:
         address = ipaddress.ip_address(client_ip)
@@ -141,6 +143,7 @@ def refused_network(allow_nets: str, client_ip: str) -> str:
         address = address.ipv4_mapped
     invalid = ""
     for word in allow_nets.replace(",", " ").split():
+        trace(f"allow_nets: Matching for network {printable(word)}")
         try:
             if address in ipaddress.ip_network(word, strict=False):
                 return ""

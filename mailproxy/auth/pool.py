@@ -72,7 +72,8 @@ class Pool:
 
     def close(self) -> None:
         """Close the descriptor unless a thread may still write to it; only at the end of the process."""
-        if self._open_jobs == 0:
+        # A thread announces its result after handing it over, so even one without a job may be about to.
+        if self._threads == 0:
             os.close(self._event_fd)
 
     def _serve(self) -> None:

@@ -37,7 +37,7 @@ class UsernameRules:
         chars = settings.username_chars.encode("utf-8", "surrogateescape")
         self._allowed = chars or bytes(byte for byte in range(256) if byte not in _NEVER)
         self._realm = settings.default_realm.encode("utf-8", "surrogateescape")
-        self._separator = settings.master_user_separator[:1].encode()
+        self._separator = settings.master_user_separator[:1].encode("utf-8", "surrogateescape")
         self._translation = _translation(settings.username_translation)
         self._format: Template | None = parse(settings.username_format) if settings.username_format else None
 
@@ -59,6 +59,13 @@ class UsernameRules:
             return Identity(name, "", typed)
         login_user = self.canonical(acts_as)
         return Identity(name, "" if login_user == name else login_user, typed)
+
+    def identify_certified(self, name: bytes) -> Identity:
+        """Take a certificate's name as it is: the rules are about typing. Raises UsernameRefused."""
+        for byte in _NEVER:
+            if byte in name:
+                raise UsernameRefused(f"Username of the certificate contains 0x{byte:02x}")
+        return Identity(name.decode("utf-8", "surrogateescape"), "", name)
 
     def canonical(self, typed: bytes) -> str:
         """Return the name to use. Raises UsernameRefused."""

@@ -273,6 +273,9 @@ def test_allow_nets() -> None:
     assert room.login() == OK
     assert room.login(rip=b"11.0.0.5") == FAIL
     assert room.logged == ["passdb(john,11.0.0.5): allow_nets check failed: IP not in allowed networks"]
+    debugging = Room(john(allow_nets="10.0.0.0/8"), debug=True)
+    debugging.login()
+    assert "auth(john,10.0.0.5): allow_nets: Matching for network 10.0.0.0/8" in debugging.logged
 
 
 def test_nodelay_applies_to_mismatches() -> None:
@@ -677,3 +680,24 @@ def test_certificates() -> None:
     certified = {**PARAMETERS, b"valid-client-cert": b"", b"cert_username": b"john"}
     room.begin(plain(b"other", b"s"), certified)
     assert room.lines[-1] == OK
+
+
+def test_certified_name_needs_the_certificate() -> None:
+    """A name alone proves nothing, and nobody asked for it where the setting is off."""
+    named = {**PARAMETERS, b"cert_username": b"john"}
+    for room in (Room(john(), ssl_username_from_cert=True), Room(john())):
+        room.begin(plain(b"other", b"s"), named)
+        assert room.lines == [b"FAIL\t1\tuser=other\n"]
+    room = Room(john())
+    room.begin(plain(b"other", b"s"), {**named, b"valid-client-cert": b""})
+    assert room.lines == [b"FAIL\t1\tuser=other\n"]
+
+
+@pytest.mark.parametrize("name", [b"jo\nhn", b"jo\rhn", b"jo\0hn"])
+def test_certified_name_with_a_line_end(name: bytes) -> None:
+    """C04: it cannot go to a backend, whoever signed it."""
+    table = john()
+    room = Room(table, ssl_username_from_cert=True)
+    room.begin(plain(b"john", b"s"), {**PARAMETERS, b"valid-client-cert": b"", b"cert_username": name})
+    assert room.lines == [b"FAIL\t1\n"]
+    assert table.asked == []

@@ -112,5 +112,12 @@ def test_forwardable() -> None:
     ],
 )
 def test_allow_nets(nets: str, ip: str, refused: str) -> None:
-    answer = refused_network(nets, ip)
+    answer = refused_network(nets, ip, lambda _text: None)
     assert (refused in answer) if refused else answer == ""
+
+
+def test_allow_nets_tells_what_it_tries() -> None:
+    traced: list[str] = []
+    refused_network("192.168.0.0/16, 10.0.0.0/8 11.0.0.0/8", "10.1.2.3", traced.append)
+    matching = "allow_nets: Matching for network "
+    assert traced == [matching + "192.168.0.0/16", matching + "10.0.0.0/8"]

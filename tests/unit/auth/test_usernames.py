@@ -89,6 +89,12 @@ def test_halves_are_not_empty(name: bytes) -> None:
     assert refusal(rules(master_user_separator="*"), name) == "Empty username in a master login"
 
 
+def test_separator_that_is_no_utf8() -> None:
+    """Any byte of the configuration file may be one."""
+    rule = rules(master_user_separator="\udcff", username_chars="")
+    assert rule.identify(b"john\xffboss", b"") == ("boss", "john", b"boss")
+
+
 def test_separator_without_master_setting_is_a_character() -> None:
     """C11: a client's `*` is refused unless master logins are configured."""
     assert "0x2a" in refusal(rules(), b"victim*boss")

@@ -1,0 +1,58 @@
+"""How a request ends: with an OK that says where to go, or with a FAIL that says as little as possible."""
+
+from __future__ import annotations
+
+from mailproxy.auth.fields import Account
+from mailproxy.auth.journal import Journal
+from mailproxy.auth.request import Request
+from mailproxy.ipc.auth_server_lines import render_fail, render_ok
+
+
+class Answers:
+    """Gives each request its one last line, and takes its secrets from it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._overload_quiet_until = 0.0
+
+    def succeed(self, request: Request, account: Account) -> None:
+        """Let the user in, as `account` says."""
+        user = (request.user or "").encode("utf-8", "surrogateescape")
+        password = request.password if account.forwards_typed else None
+        line = render_ok(request.request_id, user, account.words, password)
+        final = request.proof.final_challenge() if request.proof is not None else b""
+        if not final:
+            return self.deliver(request, line)
+        # Neither IMAP nor POP3 can send data along with a success, so it goes ahead as a challenge.
+        request.final_line = line
+        request.awaits_client = True
+        request.outlet.challenge(request, final)
+
+    def deliver(self, request: Request, line: bytes) -> None:
+        """Send an OK line that was made before."""
+        request.is_over = True
+        request.password = None
+        request.outlet.succeed(request, line)
+
+    def fail(self, request: Request, temporary: bool = False) -> None:
+        """Refuse, at the next beat unless the row said `nodelay`."""
+        request.is_over = True
+        # It may wait for the beat with thousands of others: without the secret and the weight.
+        request.password = None
+        request.values = {}
+        user = None if request.user is None else request.user.encode("utf-8", "surrogateescape")
+        request.outlet.fail(request, render_fail(request.request_id, user, temporary), request.nodelay)
+
+    def reject(self, request: Request, reason: bytes) -> None:
+        """Refuse at once what is no proper request; the client is told why."""
+        self._journal.note(request, request.offer.label, reason.decode())
+        request.is_over = True
+        request.outlet.fail(request, render_fail(request.request_id, None, reason=reason), True)
+
+    def overloaded(self, request: Request, now: float) -> None:
+        """Refuse for now, as no thread can take the work."""
+        # One line a second: a flood of requests must not become a flood of lines.
+        if now >= self._overload_quiet_until:
+            self._overload_quiet_until = now + 1.0
+            self._journal.error(request, "auth", "All auth workers are busy")
+        self.fail(request, temporary=True)

@@ -1,0 +1,75 @@
+"""Whether what a client sent proves that he is the user of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from mailproxy.auth.chain import Link
+from mailproxy.auth.fields import Account
+from mailproxy.auth.journal import Journal
+from mailproxy.auth.request import Phase, Request
+from mailproxy.auth.schemes import StoredPassword, Verdict
+from mailproxy.base.text import printable
+
+Submit = Callable[[Callable[[], object], Callable[..., None]], bool]
+"""Runs the first in a thread and calls the second with its result; False when too much waits already."""
+
+
+class PasswordCheck:
+    """Compares passwords and proofs; slow hashes go through `submit`."""
+
+    def __init__(self, submit: Submit, journal: Journal) -> None:
+        self._submit = submit
+        self._journal = journal
+
+    def judge(
+        self, request: Request, link: Link, account: Account, judged: Callable[[Verdict], None]
+    ) -> bool:
+        """Call `judged`, now or when a thread is done; False when no thread can take the work."""
+        if request.phase is Phase.TARGET:
+            judged(Verdict.MATCH)
+            return True
+        stored, password = account.stored, request.password
+        if stored is None:
+            judged(self._without_stored(request, link, account))
+        elif password is None:
+            judged(self._proved(request, stored))
+        elif not stored.is_slow:
+            judged(stored.verify(password, request.original))
+        else:
+            return self._submit(partial(stored.verify, password, request.original), judged)
+        return True
+
+    def _without_stored(self, request: Request, link: Link, account: Account) -> Verdict:
+        note = self._journal.note
+        if account.nobody:
+            note(request, link.passdb.driver, "Stored password is empty, which no password matches")
+            return Verdict.MISMATCH
+        if request.password is None:
+            note(request, "password", f"Requested {request.scheme} scheme, but the password is NULL")
+            return Verdict.MISMATCH
+        return Verdict.MATCH
+
+    def _proved(self, request: Request, stored: StoredPassword) -> Verdict:
+        proof = request.proof
+        verdict = proof.verify(stored) if proof is not None else None
+        if verdict is None:
+            wanted = f"Requested {request.scheme} scheme, but we have only {stored.scheme}"
+            self._journal.note(request, "password", wanted)
+            return Verdict.MISMATCH
+        return verdict
+
+    def explain(self, request: Request, link: Link, stored: StoredPassword | None, verdict: Verdict) -> None:
+        """Log why there is no match."""
+        driver, note = link.passdb.driver, self._journal.note
+        if verdict is Verdict.UNUSABLE:
+            scheme = stored.scheme if stored is not None else link.passdb.default_scheme
+            text = f"Stored password is not valid data of scheme {scheme}"
+            return self._journal.error(request, driver, text)
+        if verdict is Verdict.TOO_LONG:
+            note(request, driver, "Password is longer than its scheme can tell apart")
+        note(request, driver, "Password mismatch")
+        if self._journal.shows_passwords and stored is not None and request.password is not None:
+            typed = printable(request.password)
+            note(request, driver, f"{stored.scheme}({typed}) != '{printable(stored.data)}'")
