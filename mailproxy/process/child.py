@@ -9,8 +9,6 @@ import pwd
 import resource
 from collections.abc import Callable, Iterable
 
-import setproctitle
-
 from mailproxy.base.level import Level
 from mailproxy.ipc import log_frames
 
@@ -153,8 +151,3 @@ def no_core_dump() -> None:
 def out_of_descriptors(error: OSError) -> bool:
     """Whether a call failed because of descriptors or memory that others hold and will give back."""
     return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-def set_title(role: str) -> None:
-    """Show the role in ps and top."""
-    setproctitle.setproctitle(f"mailproxy: {role}")

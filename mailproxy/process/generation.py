@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -10,8 +11,9 @@ from mailproxy.base.level import Level
 from mailproxy.config.settings import Address, AuthSettings, LoginSettings, Settings
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
-from mailproxy.process import auth, child, login
+from mailproxy.process import child, login
 from mailproxy.process.spawner import Child, Spawner
+from mailproxy.process.title import set_title
 from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
@@ -68,7 +70,7 @@ class Generation:
         listeners = self._auth_listeners[section.name]
 
         def body(channel: socket.socket) -> None:
-            child.set_title(f"auth({section.name})")
+            set_title(f"auth({section.name})")
             child.no_core_dump()
 
             def confine() -> None:
@@ -76,6 +78,8 @@ class Generation:
                 child.become(section.user, extra_groups=True, chroot=chroot)
                 child.limit_memory(max(section.process_size_mib, _AUTH_SIZE_FLOOR_MIB))
 
+            # Imported here alone: the threads that it brings would cost every other child (see title).
+            auth = importlib.import_module("mailproxy.process.auth")
             auth.run(section, listeners, channel, child.ChildLog().write, confine)
 
         try:

@@ -31,6 +31,7 @@ from mailproxy.process import child
 from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_link import TlsContexts
 from mailproxy.process.connection import Connection
+from mailproxy.process.title import set_title
 from mailproxy.session.client import Client, is_secured
 from mailproxy.session.policy import LoginProtocol, Policy
 
@@ -162,7 +163,7 @@ class Worker:
         self._is_retired = True
         self._close_listeners()
         if self._settings.verbose_proctitle:
-            child.set_title(f"{self._settings.protocol}-login [{rip}]")
+            set_title(f"{self._settings.protocol}-login [{rip}]")
 
     def _close_listeners(self) -> None:
         # Not only stop: relays may hold this process for days, and an address is free when all have let go.
@@ -312,7 +313,7 @@ def run(
 
     `tls` is what clients of `tls_listeners` and those who ask for it shake hands with.
     """
-    child.set_title(f"{settings.protocol}-login")
+    set_title(f"{settings.protocol}-login")
     child.no_core_dump()
     os.chdir(settings.login_dir)
     child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")

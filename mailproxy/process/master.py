@@ -23,10 +23,11 @@ from mailproxy.ipc.status import Status
 from mailproxy.net.listen import listen_tcp
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
-from mailproxy.process import child, run_dir
+from mailproxy.process import run_dir
 from mailproxy.process.generation import Generation
 from mailproxy.process.log_sink import LogSink
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
+from mailproxy.process.title import set_title
 
 _TICK_S = 1.0
 # Children that were told to end and did not are killed after so long.
@@ -71,7 +72,7 @@ class Master:
         os.umask(0o077)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        child.set_title("master")
+        set_title("master")
         self._log(Level.INFO, f"mailproxy v{mailproxy.__version__} starting up")
         for warning in self._start_warnings:
             self._log(Level.WARNING, warning)
