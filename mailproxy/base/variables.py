@@ -13,7 +13,7 @@ from typing import NamedTuple
 AUTH_VARIABLES = frozenset("undshlrpwmc")
 """What queries, paths and user name formats may ask for; `%h` is always empty here."""
 
-LOG_VARIABLES = frozenset({*"undshlrpmcab$", "session"})
+LOG_VARIABLES = frozenset({*"undshlrpmcabk$", "session"})
 """What the elements and the format of a login line may ask for."""
 
 LONG_NAMES = {

@@ -17,6 +17,7 @@ class Request(Enum):
     AUTHENTICATE = "begin SASL with `mechanism` and `response`"
     APOP = "log in by the digest in `response`"
     LOGOUT = "leave"
+    STARTTLS = "begin TLS"
 
 
 class Refusal(Enum):
@@ -61,15 +62,34 @@ def check_response(response: bytes | None, mechanism: bytes, is_plaintext: bool)
 
 
 INPUT_FULL = "Input buffer full"
+TLS_FIRST = b"Authentication not allowed until SSL/TLS is enabled."
+TLS_ACTIVE = b"TLS is already active."
+TLS_MISSING = b"TLS support isn't enabled."
 
 
 class Face:
-    """What the client may be told, computed once a worker for secured and unsecured connections each."""
+    """What the client may be told, computed once a worker for each kind of connection."""
 
-    __slots__ = ("capability", "greeting", "mechanism_list", "plaintext_allowed")
+    __slots__ = (
+        "capability",
+        "greeting",
+        "is_trusted",
+        "login_allowed",
+        "mechanism_list",
+        "plaintext_allowed",
+        "starttls_refusal",
+    )
 
     def __init__(
-        self, greeting: bytes, capability: bytes, mechanism_list: bytes, plaintext_allowed: bool
+        self,
+        greeting: bytes,
+        capability: bytes,
+        mechanism_list: bytes,
+        *,
+        plaintext_allowed: bool,
+        login_allowed: bool,
+        starttls_refusal: bytes,
+        is_trusted: bool,
     ) -> None:
         self.greeting = greeting
         """A whole line, with its end."""
@@ -79,6 +99,12 @@ class Face:
         """The whole reply to a bare AUTH; POP3 only."""
         self.plaintext_allowed = plaintext_allowed
         """Whether passwords may cross this connection readable."""
+        self.login_allowed = login_allowed
+        """Whether any login may be tried before TLS."""
+        self.starttls_refusal = starttls_refusal
+        """Why TLS cannot begin; empty if it can."""
+        self.is_trusted = is_trusted
+        """Whether the client may say for whom he speaks."""
 
 
 class Frontend(Protocol):
@@ -120,3 +146,9 @@ class Frontend(Protocol):
 
     def say_goodbye(self) -> None:
         """Answer the LOGOUT or QUIT that was read last."""
+
+    def agree_to_tls(self) -> None:
+        """Answer the STARTTLS or STLS that was read last."""
+
+    def refuse_without_tls(self) -> None:
+        """End a login on a connection where none is allowed before TLS."""

@@ -6,7 +6,18 @@ from __future__ import annotations
 class Client:
     """One accepted connection, as text fit for the log; `pid` is the worker's."""
 
-    __slots__ = ("cert_name", "lip", "lport", "pid", "rip", "rport", "secured", "session_id", "tls")
+    __slots__ = (
+        "cert_name",
+        "is_trusted",
+        "lip",
+        "lport",
+        "pid",
+        "rip",
+        "rport",
+        "secured",
+        "session_id",
+        "tls",
+    )
 
     def __init__(
         self, lip: str, rip: str, lport: int, rport: int, secured: bool, pid: int, session_id: str = ""
@@ -19,6 +30,8 @@ class Client:
         """TLS, or a client on this very host: see `is_secured`."""
         self.pid = pid
         self.session_id = session_id
+        self.is_trusted = False
+        """Whether he may say for whom he speaks: another proxy."""
         self.tls = ""
         """Protocol and cipher, empty without TLS."""
         self.cert_name = ""

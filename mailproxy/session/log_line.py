@@ -14,7 +14,7 @@ from mailproxy.session.client import Client
 
 Values = dict[str, str]
 
-_VALUES = frozenset("undslrabpmc$")
+_VALUES = frozenset({*"undslrabpmck$", "session"})
 
 
 class LogLine:
@@ -69,5 +69,7 @@ def login_values(client: Client, user: str, mechanism: bytes, service: str) -> V
         "b": str(client.rport),
         "p": str(client.pid),
         "m": mechanism.decode("ascii", "replace"),
-        "c": "secured" if client.secured else "",
+        "c": "TLS" if client.tls else "secured" if client.secured else "",
+        "k": client.tls,
+        "session": client.session_id,
     }

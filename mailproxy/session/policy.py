@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import product
+from typing import NamedTuple
 
 from mailproxy.base.secret import Secret
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.proto import sasl
 from mailproxy.proto.backend import Backend
-from mailproxy.proto.frontend import Face, Frontend
+from mailproxy.proto.frontend import TLS_ACTIVE, TLS_MISSING, Face, Frontend
 from mailproxy.proto.imap import render as imap
 from mailproxy.proto.imap.backend import ImapBackend
 from mailproxy.proto.imap.frontend import ImapFrontend
 from mailproxy.proto.pop3 import render as pop3
 from mailproxy.proto.pop3.backend import Pop3Backend
 from mailproxy.proto.pop3.frontend import Pop3Frontend
+from mailproxy.session.client import Client
 from mailproxy.session.log_line import LogLine
 
 Send = Callable[[bytes], None]
@@ -28,14 +32,22 @@ class LoginProtocol(Enum):
     POP3 = "pop3"
 
 
+class _Kind(NamedTuple):
+    """A kind of connection."""
+
+    has_tls: bool
+    is_secured: bool
+    is_trusted: bool
+
+
 class Policy:
     """Immutable after construction and shared by all sessions of a worker."""
 
     __slots__ = (
+        "_faces",
+        "_networks",
         "apop_offered",
         "backend_port",
-        "face_secured",
-        "face_unsecured",
         "host_name",
         "log_line",
         "login_timeout_s",
@@ -61,10 +73,14 @@ class Policy:
         log_format: str,
         verbose: bool,
         host_name: str,
+        tls_available: bool = False,
+        tls_required: bool = False,
+        trusted_networks: Sequence[str] = (),
     ) -> None:
         """Take auth's mechanisms in its order, and the settings under Dovecot's names.
 
-        `capability` is the fixed part of the list; `host_name` goes into APOP challenges.
+        `capability` is the fixed part of the list; `host_name` goes into APOP challenges. `tls_required` is
+        `ssl = required`, `trusted_networks` is `login_trusted_networks`.
         """
         self.protocol = protocol
         self.name = protocol.name
@@ -80,9 +96,32 @@ class Policy:
         self.log_line = LogLine(log_format_elements, log_format)
         words = greeting.encode("utf-8", "surrogateescape")
         fixed = capability.encode("ascii", "replace")
-        make = self._imap_face if protocol is LoginProtocol.IMAP else self._pop3_face
-        self.face_secured = make(words, fixed, True, greeting_capability)
-        self.face_unsecured = make(words, fixed, not disable_plaintext_auth, greeting_capability)
+        self._networks = [ip_network(network, strict=False) for network in trusted_networks]
+
+        def face(client: _Kind) -> Face:
+            refusal = TLS_ACTIVE if client.has_tls else b"" if tls_available else TLS_MISSING
+            login_allowed = client.has_tls or not tls_required
+            return self._face(
+                words,
+                fixed,
+                in_greeting=greeting_capability or client.is_trusted,
+                plaintext_allowed=login_allowed and (client.is_secured or not disable_plaintext_auth),
+                login_allowed=login_allowed,
+                starttls_refusal=refusal,
+                is_trusted=client.is_trusted,
+            )
+
+        self._faces: dict[tuple[bool, bool, bool], Face] = {
+            kind: face(kind) for kind in map(_Kind._make, product((False, True), repeat=3))
+        }
+
+    def face(self, client: Client) -> Face:
+        """Return what a client may be told, as he is connected now."""
+        return self._faces[bool(client.tls), client.secured, client.is_trusted]
+
+    def trusts(self, address: str) -> bool:
+        """Whether a peer at this IP address may say for whom he speaks; he also counts as secured."""
+        return bool(self._networks) and _is_within(address, self._networks)
 
     def _offered(self, plaintext_allowed: bool) -> list[bytes]:
         return [
@@ -91,21 +130,39 @@ class Policy:
             if not mechanism.is_private and (plaintext_allowed or not mechanism.is_plaintext)
         ]
 
-    def _imap_face(self, greeting: bytes, fixed: bytes, plaintext_allowed: bool, in_greeting: bool) -> Face:
-        words = imap.capability(fixed, self._offered(plaintext_allowed), not plaintext_allowed)
-        code = b"[CAPABILITY %s] " % words if in_greeting else b""
+    def _face(
+        self,
+        greeting: bytes,
+        fixed: bytes,
+        *,
+        in_greeting: bool,
+        plaintext_allowed: bool,
+        login_allowed: bool,
+        starttls_refusal: bytes,
+        is_trusted: bool,
+    ) -> Face:
+        names = self._offered(plaintext_allowed) if login_allowed else []
+        listing = b""
+        if self.protocol is LoginProtocol.IMAP:
+            words = imap.capability(fixed, names, not starttls_refusal, not plaintext_allowed)
+            code = b"[CAPABILITY %s] " % words if in_greeting else b""
+            banner = b"* OK %s%s\r\n" % (code, greeting)
+            capability = b"* CAPABILITY %s\r\n" % words
+        else:
+            user_allowed = plaintext_allowed and sasl.PLAIN in self.mechanisms
+            banner = b"+OK %s%s\r\n" % (b"[XCLIENT] " if is_trusted else b"", greeting)
+            capability = pop3.capability(
+                fixed, names if login_allowed else None, not starttls_refusal, user_allowed
+            )
+            listing = pop3.mechanism_list(names)
         return Face(
-            b"* OK %s%s\r\n" % (code, greeting), b"* CAPABILITY %s\r\n" % words, b"", plaintext_allowed
-        )
-
-    def _pop3_face(self, greeting: bytes, fixed: bytes, plaintext_allowed: bool, in_greeting: bool) -> Face:
-        names = self._offered(plaintext_allowed)
-        user_allowed = plaintext_allowed and sasl.PLAIN in self.mechanisms
-        return Face(
-            b"+OK %s\r\n" % greeting,
-            pop3.capability(fixed, names, user_allowed),
-            pop3.mechanism_list(names),
-            plaintext_allowed,
+            banner,
+            capability,
+            listing,
+            plaintext_allowed=plaintext_allowed,
+            login_allowed=login_allowed,
+            starttls_refusal=starttls_refusal,
+            is_trusted=is_trusted,
         )
 
     def frontend(self, face: Face, send: Send, apop_challenge: bytes) -> Frontend:
@@ -119,3 +176,12 @@ class Policy:
         if self.protocol is LoginProtocol.IMAP:
             return ImapBackend(user, password, tag, send)
         return Pop3Backend(user, password, tag, send)
+
+
+def _is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    try:
+        number = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(number, "ipv4_mapped", None)
+    return any((mapped or number) in network for network in networks)

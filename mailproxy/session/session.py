@@ -24,6 +24,9 @@ Nobody has to wait for his turn to speak:
 * There are two deadlines and one timer. The login's deadline runs from the greeting and nothing renews it;
   a backend's is never later. After a backend failed the timer is set for the login's again.
 
+STARTTLS is an island: COMMAND, HANDSHAKE, and COMMAND again with a new frontend. Nothing that was said in
+the clear is known afterwards, and what arrived behind the command is dropped (CVE-2011-0411).
+
 A client who breaks the protocol hears a farewell. After that, and after `end`, the state is CLOSED and
 nothing that arrives has any effect.
 """
@@ -62,6 +65,7 @@ class State(Enum):
     COMMAND = "a command of the client"
     AUTH = "auth's answer to the open request"
     SASL = "the client's answer to a challenge; the request is open"
+    HANDSHAKE = "the client's half of the TLS handshake"
     DIALLING = "the backend's first bytes"
     BACKEND = "the backend's answers"
     DETACHED = "nothing: the relay has both sockets"
@@ -69,6 +73,7 @@ class State(Enum):
 
 
 _OVER = (State.DETACHED, State.CLOSED)
+_DEAF = (*_OVER, State.HANDSHAKE)
 _READING = (State.COMMAND, State.SASL)
 
 
@@ -77,7 +82,7 @@ class Session:
 
     # fmt: off
     __slots__ = (
-        "_backend", "_client", "_face", "_frontend", "_greeting", "_is_paused", "_login_deadline",
+        "_apop_challenge", "_backend", "_client", "_face", "_frontend", "_is_paused", "_login_deadline",
         "_mechanism", "_out", "_policy", "_state", "_tag", "_target", "_user",
     )
     # fmt: on
@@ -90,9 +95,11 @@ class Session:
         self._out = out
         self._client = client
         self._tag = backend_tag
-        self._face = policy.face_secured if client.secured else policy.face_unsecured
-        challenge = apop_challenge if policy.apop_offered else b""
-        self._frontend = policy.frontend(self._face, out.send_client, challenge)
+        if policy.trusts(client.rip):
+            client.is_trusted = client.secured = True
+        self._face = policy.face(client)
+        self._apop_challenge = apop_challenge if policy.apop_offered else b""
+        self._frontend = policy.frontend(self._face, out.send_client, self._apop_challenge)
         self._backend: Backend | None = None
         self._target: Target | None = None
         self._state = State.COMMAND
@@ -100,9 +107,6 @@ class Session:
         self._user = b""
         self._is_paused = False
         self._login_deadline = 0.0
-        self._greeting = self._face.greeting
-        if challenge:
-            self._greeting = self._greeting.replace(b"\r\n", b" %s\r\n" % challenge)
 
     @property
     def state(self) -> State:
@@ -123,13 +127,16 @@ class Session:
         """Greet the client; his time for the whole login runs from here."""
         self._login_deadline = now + self._policy.login_timeout_s
         self._out.set_deadline(self._login_deadline)
-        self._out.send_client(self._greeting)
+        greeting = self._face.greeting
+        if self._apop_challenge:
+            greeting = greeting.replace(b"\r\n", b" %s\r\n" % self._apop_challenge)
+        self._out.send_client(greeting)
 
     # The client
 
     def on_client_data(self, data: bytes, now: float) -> None:
         """Take bytes that the client sent."""
-        if self._state in _OVER:
+        if self._state in _DEAF:
             return
         self._frontend.buffer.feed(data)
         if self._state in _READING:
@@ -167,6 +174,25 @@ class Session:
             self._is_paused = False
             self._out.resume_client()
 
+    def _start_tls(self) -> None:
+        """Begin TLS; what came behind the command was sent by anyone, and is dropped."""
+        self._frontend.agree_to_tls()
+        self._frontend.buffer.take_rest()
+        self._state = State.HANDSHAKE
+        if self._is_paused:
+            self._is_paused = False
+            self._out.resume_client()
+        self._out.start_client_tls()
+
+    def on_client_tls_started(self, now: float) -> None:
+        """Take it that the client is known to speak TLS: everything he said before is forgotten."""
+        if self._state is not State.HANDSHAKE:
+            return
+        self._face = self._policy.face(self._client)
+        self._frontend = self._policy.frontend(self._face, self._out.send_client, self._apop_challenge)
+        self._user = self._mechanism = b""
+        self._state = State.COMMAND
+
     def _logout(self) -> None:
         self._frontend.say_goodbye()
         self._close("Aborted login")
@@ -174,6 +200,7 @@ class Session:
     def _login(self) -> None:
         frontend = self._frontend
         if not self._face.plaintext_allowed:
+            # What the client did matters more than why: the password was on the wire.
             frontend.refuse_plaintext()
             self._log_verbose("Login failed: Plaintext authentication disabled")
         elif sasl.PLAIN not in self._policy.mechanisms:
@@ -186,15 +213,24 @@ class Session:
         frontend.forget()
 
     def _apop(self) -> None:
-        self._ask_auth(sasl.APOP, self._frontend.response)
+        if self._face.login_allowed:
+            self._ask_auth(sasl.APOP, self._frontend.response)
+        else:
+            self._refuse_without_tls()
         self._frontend.forget()
+
+    def _refuse_without_tls(self) -> None:
+        self._frontend.refuse_without_tls()
+        self._log_verbose("Login failed: SSL/TLS is required")
 
     def _authenticate(self) -> None:
         frontend = self._frontend
         name, response = frontend.mechanism.upper(), frontend.response
         frontend.forget()
         mechanism = self._policy.mechanisms.get(name)
-        if mechanism is None or mechanism.is_private:
+        if not self._face.login_allowed:
+            self._refuse_without_tls()
+        elif mechanism is None or mechanism.is_private:
             self._refuse_sasl(name, Refusal.UNSUPPORTED)
         elif mechanism.is_plaintext and not self._face.plaintext_allowed:
             self._refuse_sasl(name, Refusal.PRIVACY)
@@ -396,4 +432,5 @@ _BEGIN = {
     Request.AUTHENTICATE: Session._authenticate,
     Request.APOP: Session._apop,
     Request.LOGOUT: Session._logout,
+    Request.STARTTLS: Session._start_tls,
 }

@@ -8,6 +8,7 @@ from typing import Any
 from mailproxy.base.level import Level
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.session.client import Client
+from mailproxy.session.out import BackendTls
 from mailproxy.session.policy import LoginProtocol, Policy
 
 Event = tuple[Any, ...]
@@ -75,10 +76,18 @@ class Recorder:
         self.has_request = False
         self._say("cancel")
 
-    def dial(self, host: str, port: int) -> None:
+    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
         assert not self.has_backend
         self.has_backend = True
-        self._say("dial", host, port)
+        self._say("dial", host, port, tls, source_ip)
+
+    def start_backend_tls(self, tls: BackendTls) -> None:
+        assert self.has_backend
+        self._say("backend tls", tls)
+
+    def start_client_tls(self) -> None:
+        assert not self.is_paused
+        self._say("tls")
 
     def hang_up(self) -> None:
         assert self.has_backend
@@ -115,6 +124,8 @@ def make_policy(
     greeting_capability: bool = False,
     verbose: bool = False,
     capability: str = "",
+    elements: str = "user=<%u> method=%m rip=%r lip=%l %c",
+    **others: Any,
 ) -> Policy:
     return Policy(
         LoginProtocol(protocol),
@@ -125,12 +136,15 @@ def make_policy(
         disable_plaintext_auth=disable_plaintext_auth,
         login_timeout_s=180.0,
         proxy_timeout_s=30.0,
-        log_format_elements="user=<%u> method=%m rip=%r lip=%l %c",
+        log_format_elements=elements,
         log_format="%$: %s",
         verbose=verbose,
         host_name="proxy.example",
+        **others,
     )
 
 
-def make_client(secured: bool = False) -> Client:
-    return Client("10.0.0.1", "10.0.0.5", 143, 50000, secured, 77)
+def make_client(secured: bool = False, tls: str = "", session_id: str = "") -> Client:
+    client = Client("10.0.0.1", "10.0.0.5", 143, 50000, secured or bool(tls), 77, session_id)
+    client.tls = tls
+    return client

@@ -6,11 +6,15 @@ Header: `name: value` lines; `#` begins a comment, which names the rows that the
     disable_plaintext_auth: no    greeting_capability: no       verbose: no
     capability: words             apop: <challenge>             sockets: yes (no: only for the pure session)
     split: yes (no: a dialogue about what comes in one piece)
+    tls: no | available | required    client_tls: no (yes: before the greeting)    trusted: networks
+    elements: of the log line         session: id    log_id: names    max_reconnects: 0    own: IP PORT …
 
 Lanes, `<` to the session and `>` from it; each ends in CRLF unless the line ends in `\c`:
 
     C<  C>   the client              C< !eof           C> !close    C> !detach USER
-    B<  B>   the backend             B< !lost WHY      B> !dial HOST PORT    B> !hang up
+    C> !tls begins the client's handshake, C< !tls ends it
+    B<  B>   the backend             B< !lost WHY      B> !dial HOST PORT [NAME yes|any-cert] [from IP]
+    B> !hang up    B> !tls NAME yes|any-cert begins the backend's handshake, B< !tls ends it, B< !rejected WHY
     A> ask MECHANISM [MESSAGE]       A< OK field=value …     A< FAIL …     A< CONT MESSAGE
     A> answer MESSAGE    A> cancel   A< !lost
     log: LEVEL TEXT      time: SECONDS      end: REASON (told)      end silently: REASON
@@ -29,10 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from mailproxy.ipc.auth_protocol import Outcome, Reply
+from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
 from tests.harness.session_recorder import Event, Recorder, make_client, make_policy
 
 TAG = b"TAG7X"
+CIPHER = "TLSv1.3 with cipher X"
 SPLITS = ("whole", "line", "byte")
 _ESCAPE = re.compile(rb"\\(?:\((\\0|.)\*(\d+)\)|x([0-9a-f]{2})|(.))", re.DOTALL)
 _CHARS = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"s": b" ", b"\\": b"\\"}
@@ -114,6 +120,10 @@ def policy_settings(transcript: Transcript) -> dict[str, Any]:
         "greeting_capability": transcript.is_set("greeting_capability"),
         "verbose": transcript.is_set("verbose"),
         "capability": transcript.settings.get("capability", ""),
+        **({"elements": transcript.settings["elements"]} if "elements" in transcript.settings else {}),
+        "tls_available": "tls" in transcript.settings,
+        "tls_required": transcript.settings.get("tls") == "required",
+        "trusted_networks": transcript.settings.get("trusted", "").split(),
     }
 
 
@@ -137,6 +147,17 @@ def auth_reply(text: str) -> Reply:
     return Reply(outcome, 1, fields)
 
 
+def expected_tls(name: str, word: str) -> BackendTls:
+    assert word in ("yes", "any-cert")
+    return BackendTls(name, word == "yes")
+
+
+def expected_dial(text: str) -> Event:
+    place, _, source_ip = text.partition(" from ")
+    host, port, *tls = place.split()
+    return ("dial", host, int(port), expected_tls(*tls) if tls else None, source_ip)
+
+
 def expected_events(steps: list[Step]) -> list[Event]:
     """Return what `Recorder.events` must be for a row of output steps."""
     recorder = Recorder()
@@ -154,7 +175,9 @@ def expected_events(steps: list[Step]) -> list[Event]:
             else:
                 events.append(("answer", message or b"") if word == "answer" else ("cancel",))
         elif word == "!dial":
-            events.append(("dial", rest.split()[0], int(rest.split()[1])))
+            events.append(expected_dial(rest))
+        elif word == "!tls":
+            events.append(("tls",) if step.lane == "C>" else ("backend tls", expected_tls(*rest.split())))
         elif word == "!detach":
             detached = [b"", b""]
             events.append(("detach", rest))
@@ -180,8 +203,12 @@ class PureRun:
         self.out = Recorder()
         apop = transcript.settings.get("apop", "").encode()
         policy = make_policy(**policy_settings(transcript))
-        client = make_client(transcript.is_set("secured"))
-        self.session = Session(policy, self.out, client, TAG, apop)
+        self.client = make_client(
+            transcript.is_set("secured"),
+            CIPHER if transcript.is_set("client_tls") else "",
+            transcript.settings.get("session", ""),
+        )
+        self.session = Session(policy, self.out, self.client, TAG, apop)
 
     def run(self) -> None:
         """Raises AssertionError with file and line where the dialogue differs."""
@@ -227,6 +254,13 @@ class PureRun:
         match step.lane, word:
             case "C<", "!eof":
                 session.on_client_eof(self.now)
+            case "C<", "!tls":
+                self.client.tls, self.client.secured = CIPHER, True
+                session.on_client_tls_started(self.now)
+            case "B<", "!tls":
+                session.on_backend_tls_started(self.now)
+            case "B<", "!rejected":
+                session.on_backend_lost(rest, self.now, is_final=True)
             case "B<", "!lost":
                 session.on_backend_lost(rest, self.now)
             case "A<", "!lost":

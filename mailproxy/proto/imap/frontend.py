@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailproxy.base.limits import BAD_COMMANDS, SASL_LINE_BYTES
-from mailproxy.proto.frontend import INPUT_FULL, ClientViolation, Face, Refusal, Request
+from mailproxy.proto.frontend import INPUT_FULL, TLS_FIRST, ClientViolation, Face, Refusal, Request
 from mailproxy.proto.imap import texts
 from mailproxy.proto.imap.parser import (
     CommandReader,
@@ -104,7 +104,10 @@ class ImapFrontend:
         return Request.NONE
 
     def _starttls(self, command: RawCommand, at: int) -> Request:
-        raise SyntaxFault(texts.NO_TLS)
+        _refuse_arguments(command, at)
+        if self._face.starttls_refusal:
+            raise SyntaxFault(self._face.starttls_refusal)
+        return Request.STARTTLS
 
     def next_sasl_line(self) -> bytes | None:
         """Take a line of a SASL exchange. Raises ClientViolation."""
@@ -148,6 +151,14 @@ class ImapFrontend:
     def say_goodbye(self) -> None:
         """Answer LOGOUT."""
         self._send(b"* BYE Logging out\r\n%s OK Logout completed.\r\n" % self._tag)
+
+    def agree_to_tls(self) -> None:
+        """Answer STARTTLS."""
+        self._send(b"%s OK %s\r\n" % (self._tag, texts.BEGIN_TLS))
+
+    def refuse_without_tls(self) -> None:
+        """End LOGIN or AUTHENTICATE."""
+        self.refuse(Refusal.PRIVACY, TLS_FIRST)
 
 
 def _refuse_arguments(command: RawCommand, at: int) -> None:

@@ -14,9 +14,11 @@ LITERAL_MINUS_BYTES = 4096
 _QUOTABLE = re.compile(rb"[ !#-\[\]-~]*")
 
 
-def capability(fixed: bytes, mechanisms: Iterable[bytes], login_disabled: bool) -> bytes:
+def capability(fixed: bytes, mechanisms: Iterable[bytes], starttls: bool, login_disabled: bool) -> bytes:
     """Return the capability words; a configured list replaces only `fixed`, as in Dovecot."""
     words = [fixed] if fixed else []
+    if starttls:
+        words.append(b"STARTTLS")
     if login_disabled:
         words.append(b"LOGINDISABLED")
     words += [b"AUTH=" + name for name in mechanisms]

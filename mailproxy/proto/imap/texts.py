@@ -21,7 +21,7 @@ REFUSALS = {
 }
 
 CONTINUE = b"+ OK\r\n"
-NO_TLS = b"TLS support isn't enabled."
+BEGIN_TLS = b"Begin TLS negotiation now."
 BAD_COMMAND = b"Error in IMAP command received by server."
 BAD_ATOM = b"Invalid characters in atom"
 EIGHT_BIT_ATOM = b"8bit data in atom"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mailproxy.base.limits import BAD_COMMANDS
 from mailproxy.proto import sasl
-from mailproxy.proto.frontend import ClientViolation, Face, Refusal, Request
+from mailproxy.proto.frontend import TLS_FIRST, ClientViolation, Face, Refusal, Request
 from mailproxy.proto.linebuf import LineBuffer
 from mailproxy.proto.pop3 import texts
 from mailproxy.proto.pop3.parser import next_line, split_command
@@ -87,7 +87,7 @@ class Pop3Frontend:
         if not self._challenge:
             self._send(texts.NO_APOP)
         elif len(digest) != _DIGEST_CHARS:
-            self._send(texts.APOP_PARAMETERS)
+            self._send(texts.ARGUMENTS)
         elif _DIGEST.fullmatch(digest) is None:
             self._send(texts.APOP_CHARACTERS)
         else:
@@ -109,7 +109,12 @@ class Pop3Frontend:
         return Request.NONE
 
     def _stls(self, rest: bytes) -> Request:
-        self._send(texts.NO_TLS)
+        if rest:
+            self._count_bad(texts.ARGUMENTS)
+        elif self._face.starttls_refusal:
+            self._send(b"-ERR %s\r\n" % self._face.starttls_refusal)
+        else:
+            return Request.STARTTLS
         return Request.NONE
 
     def _quit(self, rest: bytes) -> Request:
@@ -151,6 +156,14 @@ class Pop3Frontend:
     def say_goodbye(self) -> None:
         """Answer QUIT."""
         self._send(b"+OK Logging out\r\n")
+
+    def agree_to_tls(self) -> None:
+        """Answer STLS."""
+        self._send(texts.BEGIN_TLS)
+
+    def refuse_without_tls(self) -> None:
+        """End USER, PASS, APOP or AUTH."""
+        self.refuse(Refusal.PRIVACY, TLS_FIRST)
 
 
 _COMMANDS: dict[bytes, Callable[[Pop3Frontend, bytes], Request]] = {

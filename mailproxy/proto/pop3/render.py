@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def capability(fixed: bytes, mechanisms: Iterable[bytes], user_allowed: bool) -> bytes:
-    """Return the whole reply to CAPA; each word of `fixed` is a line of its own."""
+def capability(fixed: bytes, mechanisms: Iterable[bytes] | None, stls: bool, user_allowed: bool) -> bytes:
+    """Return the whole reply to CAPA; each word of `fixed` is a line of its own.
+
+    `mechanisms` is None where no login is allowed at all: then there is no SASL either.
+    """
     lines = [b"+OK", *fixed.split()]
+    if stls:
+        lines.append(b"STLS")
     if user_allowed:
         lines.append(b"USER")
-    lines.append(b" ".join([b"SASL", *mechanisms]))
+    if mechanisms is not None:
+        lines.append(b" ".join([b"SASL", *mechanisms]))
     return b"\r\n".join([*lines, b".", b""])
 
 

@@ -15,17 +15,18 @@ NAMES = [b"PLAIN", b"CRAM-MD5"]
 def test_imap_capability() -> None:
     """41: LOGINDISABLED and AUTH= follow a configured list, in this order."""
     assert (
-        imap.capability(b"IMAP4rev1 X", NAMES, True) == b"IMAP4rev1 X LOGINDISABLED AUTH=PLAIN AUTH=CRAM-MD5"
+        imap.capability(b"IMAP4rev1 X", NAMES, True, True)
+        == b"IMAP4rev1 X STARTTLS LOGINDISABLED AUTH=PLAIN AUTH=CRAM-MD5"
     )
-    assert imap.capability(b"", [], False) == b""
+    assert imap.capability(b"", [], False, False) == b""
 
 
 def test_pop3_capability() -> None:
     assert (
-        pop3.capability(b"TOP UIDL", NAMES, True)
-        == b"+OK\r\nTOP\r\nUIDL\r\nUSER\r\nSASL PLAIN CRAM-MD5\r\n.\r\n"
+        pop3.capability(b"TOP UIDL", NAMES, True, True)
+        == b"+OK\r\nTOP\r\nUIDL\r\nSTLS\r\nUSER\r\nSASL PLAIN CRAM-MD5\r\n.\r\n"
     )
-    assert pop3.capability(b"", [], False) == b"+OK\r\nSASL\r\n.\r\n"
+    assert pop3.capability(b"", [], False, False) == b"+OK\r\nSASL\r\n.\r\n"
     assert pop3.mechanism_list(NAMES) == b"+OK\r\nPLAIN\r\nCRAM-MD5\r\n.\r\n"
 
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.session_recorder import make_policy
+from tests.harness.session_recorder import make_client, make_policy
 
 MECHANISMS = (b"CRAM-MD5", b"PLAIN", b"APOP")
+SECURED, UNSECURED = make_client(True), make_client()
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ MECHANISMS = (b"CRAM-MD5", b"PLAIN", b"APOP")
 def test_imap_capability(disabled: bool, secured: bool, words: bytes) -> None:
     """6.2: the order is auth's, private mechanisms are hidden."""
     policy = make_policy("imap", MECHANISMS, disable_plaintext_auth=disabled, capability="IMAP4rev1")
-    face = policy.face_secured if secured else policy.face_unsecured
+    face = policy.face(make_client(secured))
     assert face.capability == b"* CAPABILITY IMAP4rev1" + words + b"\r\n"
     assert face.greeting == b"* OK Dovecot ready.\r\n"
     assert face.plaintext_allowed is (secured or not disabled)
@@ -27,20 +28,20 @@ def test_imap_capability(disabled: bool, secured: bool, words: bytes) -> None:
 
 def test_imap_greeting_with_capability() -> None:
     policy = make_policy("imap", greeting_capability=True, capability="IMAP4rev1")
-    assert policy.face_secured.greeting == b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Dovecot ready.\r\n"
+    assert policy.face(SECURED).greeting == b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Dovecot ready.\r\n"
 
 
 def test_pop3_faces() -> None:
     """7.2: USER and AUTH by the rule of CAPA, not by the inverted one of Dovecot 1.0."""
     policy = make_policy("pop3", MECHANISMS, disable_plaintext_auth=True, capability="TOP")
-    assert policy.face_unsecured.capability == b"+OK\r\nTOP\r\nSASL CRAM-MD5\r\n.\r\n"
-    assert policy.face_secured.capability == b"+OK\r\nTOP\r\nUSER\r\nSASL CRAM-MD5 PLAIN\r\n.\r\n"
-    assert policy.face_unsecured.mechanism_list == b"+OK\r\nCRAM-MD5\r\n.\r\n"
+    assert policy.face(UNSECURED).capability == b"+OK\r\nTOP\r\nSASL CRAM-MD5\r\n.\r\n"
+    assert policy.face(SECURED).capability == b"+OK\r\nTOP\r\nUSER\r\nSASL CRAM-MD5 PLAIN\r\n.\r\n"
+    assert policy.face(UNSECURED).mechanism_list == b"+OK\r\nCRAM-MD5\r\n.\r\n"
 
 
 def test_user_needs_plain() -> None:
     """34: USER and PASS are mechanism PLAIN."""
-    assert b"USER" not in make_policy("pop3", (b"CRAM-MD5",)).face_secured.capability
+    assert b"USER" not in make_policy("pop3", (b"CRAM-MD5",)).face(SECURED).capability
 
 
 def test_what_depends_on_the_protocol() -> None:
@@ -53,3 +54,25 @@ def test_what_depends_on_the_protocol() -> None:
         True,
     )
     assert not make_policy("pop3").apop_offered
+
+
+@pytest.mark.parametrize(
+    ("secured", "tls", "words"),
+    [
+        (False, "", b" STARTTLS LOGINDISABLED"),
+        (True, "", b" STARTTLS AUTH=PLAIN"),
+        (True, "TLSv1.3", b" AUTH=PLAIN"),
+    ],
+)
+def test_capability_by_state(secured: bool, tls: str, words: bytes) -> None:
+    """6.2: with TLS configured, from afar, from this host, and within TLS."""
+    policy = make_policy("imap", capability="X", disable_plaintext_auth=True, tls_available=True)
+    assert policy.face(make_client(secured, tls)).capability == b"* CAPABILITY X" + words + b"\r\n"
+
+
+def test_trusted_networks() -> None:
+    """C19: addresses of either family, and the mapped ones of a listener for both."""
+    policy = make_policy(trusted_networks=["10.0.0.0/24", "2001:db8::1"])
+    trusted = [a for a in ("10.0.0.9", "10.0.1.9", "::ffff:10.0.0.9", "2001:db8::1", "x") if policy.trusts(a)]
+    assert trusted == ["10.0.0.9", "::ffff:10.0.0.9", "2001:db8::1"]
+    assert not make_policy().trusts("10.0.0.9")
