@@ -95,6 +95,7 @@ service stats {{
 class DovecotBackend:
     """Runs from `start` to `close`. A master user `proxy` may log in as anybody (`user*proxy`).
 
+    It dies with the tests in any case.
     It has a loopback address of its own; the ports are those of all backends, with root's rights 143 and 110.
     """
 
@@ -117,7 +118,7 @@ class DovecotBackend:
         """Start it and wait until both ports greet."""
         with (self.folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")],
+                ["setpriv", "--pdeathsig", "TERM", PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

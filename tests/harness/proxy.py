@@ -83,7 +83,10 @@ class Proxy:
         output = (self.folder / "output").open("ab")
         with output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(self.configuration)],
+                [
+                    *("setpriv", "--pdeathsig", "TERM"),  # it dies with the tests in any case
+                    *(sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(self.configuration)),
+                ],
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
