@@ -11,6 +11,7 @@ import mailproxy
 from mailproxy.base.errors import ConfigError
 from mailproxy.config.load import DEFAULT_PATH, load
 from mailproxy.config.render import render
+from mailproxy.process.certificates import Certificates
 from mailproxy.process.master import Master
 
 EXIT_FATAL = 89
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         settings = load(path)
         if options.check:
-            for warning in settings.warnings:
+            for warning in (*settings.warnings, *Certificates(settings).warnings()):
                 sys.stderr.write(f"Warning: {warning}\n")
             sys.stdout.write(f"{path}: the configuration is good\n")
             return 0

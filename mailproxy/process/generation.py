@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Mapping
 
 from mailproxy.base.level import Level
 from mailproxy.config.settings import Address, AuthSettings, LoginSettings, Settings
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
+from mailproxy.net.tls_context import forgive_odd_names
 from mailproxy.process import child, login
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.title import set_title
@@ -18,6 +21,7 @@ from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
 Listeners = Mapping[Address, socket.socket]
+Contexts = Mapping[str, ssl.SSLContext]
 UnixListeners = Mapping[str, socket.socket]
 
 _AUTH_RESTART_MIN_S = 0.1
@@ -29,6 +33,8 @@ _AUTH_SIZE_FLOOR_MIB = 2048
 class Generation:
     """Keeps its processes alive from `start` to `retire`. Listeners belong to the master.
 
+    `contexts` are those of TLS by protocol, which may be absent.
+
     `on_auth_ready` is called once, when every auth section has said that it is ready; `on_auth_failed` when
     one died before that.
     """
@@ -39,6 +45,7 @@ class Generation:
         reactor: Reactor,
         spawner: Spawner,
         log: Log,
+        contexts: Contexts,
         on_auth_ready: Callable[[], None],
         on_auth_failed: Callable[[], None],
     ) -> None:
@@ -46,6 +53,7 @@ class Generation:
         self._reactor = reactor
         self._spawner = spawner
         self._log = log
+        self._contexts = contexts
         self._on_auth_ready = on_auth_ready
         self._on_auth_failed = on_auth_failed
         self._auth_awaited = {section.name for section in settings.auths}
@@ -121,6 +129,18 @@ class Generation:
             )
         self.adjust()
 
+    def renew_logins(self, contexts: Contexts) -> None:
+        """Fork login workers with other TLS contexts; those of before finish what they have and leave."""
+        self._contexts = contexts
+        if self._serves_logins and not self.is_retired:
+            before = [child for child in self._spawner.children.values() if self._is_login(child)]
+            self.serve_logins(self._listeners)
+            for living in before:
+                living.order(Order.RETIRE)
+
+    def _is_login(self, living: Child) -> bool:
+        return living.owner is self and living.kind == "login"
+
     def adjust(self) -> None:
         """Fork and order what the policies ask for now."""
         if not self._serves_logins or self.is_retired:
@@ -146,13 +166,18 @@ class Generation:
 
     def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
         listeners = [self._listeners[address] for address in settings.listen]
+        tls_listeners = [self._listeners[address] for address in settings.ssl_listen]
+        context = self._contexts.get(settings.protocol)
         names = [section.name for section in self.settings.auths]
 
         def body(channel: socket.socket) -> None:
-            login.run(settings, listeners, [], None, channel, names)
+            sys.unraisablehook = forgive_odd_names
+            login.run(settings, listeners, tls_listeners, context, channel, names)
 
         try:
-            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, listeners, body)
+            born = self._spawner.spawn(
+                f"{settings.protocol}-login", "login", self, [*listeners, *tls_listeners], body
+            )
         except OSError as error:
             self._log(Level.ERROR, f"fork() for {settings.protocol}-login failed: {error.strerror}")
             group.on_fork_failed(self._reactor.now)

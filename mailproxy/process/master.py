@@ -24,12 +24,16 @@ from mailproxy.net.listen import listen_tcp
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.process import run_dir
+from mailproxy.process.certificates import Certificates
 from mailproxy.process.generation import Generation
 from mailproxy.process.log_sink import LogSink
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
 from mailproxy.process.title import set_title
 
 _TICK_S = 1.0
+# How often certificates are looked at for others in their place; only with TLS.
+_WATCH_S = 30.0
+_WARN_AGAIN_S = 86400.0
 # Children that were told to end and did not are killed after so long.
 _STOP_S = 5.0
 
@@ -45,18 +49,26 @@ class Master:
         self._auth_listeners: dict[str, socket.socket] = {}
         self._reactor: Reactor
         self._spawner: Spawner
+        self._certificates: Certificates
         self._current: Generation | None = None
         self._pending: Generation | None = None
         self._reload_again = False
         self._is_stopping = False
         self._exit_status = 0
         self._tick_is_armed = False
+        self._watch_is_armed = False
+        self._warn_again_s = 0.0
 
     # -- start --------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take the directories, the lock and the listeners. Raises ConfigError."""
-        warnings = [*self._settings.warnings, *run_dir.prepare(self._settings)]
+        self._certificates = Certificates(self._settings)
+        warnings = [
+            *self._settings.warnings,
+            *self._certificates.warnings(),
+            *run_dir.prepare(self._settings),
+        ]
         self._pid_file.lock()
         try:
             self._open_listeners(self._settings)
@@ -91,7 +103,7 @@ class Master:
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()
-        self._begin(self._settings)
+        self._begin(self._settings, self._certificates)
         self._reactor.run()
         self._clean_up()
         return self._exit_status
@@ -105,7 +117,7 @@ class Master:
         tcp: dict[Address, socket.socket] = {}
         unix: dict[str, socket.socket] = {}
         for login in settings.logins:
-            for address in login.listen:
+            for address in (*login.listen, *login.ssl_listen):
                 if address not in self._listeners and address not in tcp:
                     try:
                         tcp[address] = listen_tcp(address.host, address.port)
@@ -130,9 +142,15 @@ class Master:
 
     # -- generations --------------------------------------------------------------------------------------
 
-    def _begin(self, settings: Settings) -> None:
+    def _begin(self, settings: Settings, certificates: Certificates) -> None:
         self._pending = Generation(
-            settings, self._reactor, self._spawner, self._log, self._take_over, self._give_up
+            settings,
+            self._reactor,
+            self._spawner,
+            self._log,
+            certificates.contexts,
+            lambda: self._take_over(certificates),
+            self._give_up,
         )
         listeners = {}
         for section in settings.auths:
@@ -140,17 +158,19 @@ class Master:
             listeners[section.name] = [self._auth_listeners[path] for path in paths]
         self._pending.start_auth(listeners)
 
-    def _take_over(self) -> None:
+    def _take_over(self, certificates: Certificates) -> None:
         """The pending generation's auth is ready: it is the current one from now on."""
         new, old = self._pending, self._current
         if new is None or self._is_stopping:
             return
         self._pending, self._current, self._settings = None, new, new.settings
+        self._certificates = certificates
         new.serve_logins(self._listeners)
         if old is not None:
             old.retire()
             self._close_unused_listeners()
         self._arm_tick()
+        self._arm_watch()
         self._reload_if_asked()
 
     def _give_up(self) -> None:
@@ -180,7 +200,7 @@ class Master:
             self._reload()
 
     def _close_unused_listeners(self) -> None:
-        used = {address for login in self._settings.logins for address in login.listen}
+        used = {address for login in self._settings.logins for address in (*login.listen, *login.ssl_listen)}
         for address in [a for a in self._listeners if a not in used]:
             self._listeners.pop(address).close()
         paths = {
@@ -204,7 +224,8 @@ class Master:
             settings = load(self._settings.path)
             if settings.base_dir != self._settings.base_dir:
                 raise ConfigError([Problem("base_dir can't be changed by a reload; restart mailproxy")])
-            warnings = [*settings.warnings, *run_dir.prepare(settings)]
+            certificates = Certificates(settings, self._certificates)
+            warnings = [*settings.warnings, *certificates.warnings(), *run_dir.prepare(settings)]
             self._open_listeners(settings)
             self._sink.open(settings.log)
         except ConfigError as error:
@@ -214,7 +235,40 @@ class Master:
             return
         for warning in warnings:
             self._log(Level.WARNING, warning)
-        self._begin(settings)
+        self._begin(settings, certificates)
+
+    # -- certificates -------------------------------------------------------------------------------------
+
+    def _arm_watch(self) -> None:
+        if self._certificates.is_watched and not self._watch_is_armed:
+            self._watch_is_armed = True
+            self._warn_again_s = self._reactor.now + _WARN_AGAIN_S
+            self._reactor.call_later(_WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        """Take certificates that were replaced; only workers are renewed for them."""
+        if self._is_stopping or not self._certificates.is_watched:
+            self._watch_is_armed = False
+            return
+        self._reactor.call_later(_WATCH_S, self._watch)
+        if self._current is None or self._pending is not None:
+            return
+        try:
+            renewed = self._certificates.renewed()
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log(Level.ERROR, str(problem))
+            self._log(Level.WARNING, "Certificates have changed and cannot be used, keeping old ones")
+            return
+        if renewed is not None:
+            self._certificates = renewed
+            self._log(Level.INFO, "Certificates have changed, login processes take the new ones")
+            self._current.renew_logins(renewed.contexts)
+            self._arm_tick()
+        if renewed is not None or self._reactor.now >= self._warn_again_s:
+            self._warn_again_s = self._reactor.now + _WARN_AGAIN_S
+            for warning in self._certificates.warnings():
+                self._log(Level.WARNING, warning)
 
     # -- children -----------------------------------------------------------------------------------------
 

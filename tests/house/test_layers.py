@@ -13,7 +13,7 @@ from tests.house.tree import ROOT, Import, imports, modules
 # A name stands for itself and everything below it. `mailproxy`, which has the version, is for all.
 MAY_IMPORT = {
     "base": (),
-    "net": ("base",),
+    "net": ("base", "config.settings"),
     "proto": ("base",),
     "ipc": ("base",),
     "config": ("base",),
@@ -28,7 +28,7 @@ MAY_IMPORT = {
         *("session", "auth", "passdb", "userdb", "supervise"),
         *("net", "proto", "ipc", "config", "base"),
     ),
-    "cli": ("process.master", "config", "base"),
+    "cli": ("process.master", "process.certificates", "config", "base"),
 }
 PURE = ("base", "proto", "ipc", "session", "supervise")
 NOT_PURE = frozenset(
@@ -38,8 +38,8 @@ NOT_PURE = frozenset(
     )
 )
 SHELLS = ("master", "auth", "login")
-# What every kind of child does first.
-SHARED_BY_SHELLS = {"child"}
+# What every kind of process does first.
+SHARED_BY_SHELLS = {"child", "title"}
 # The one place that knows what each kind of child runs.
 WIRING = {("generation", "auth"), ("generation", "login")}
 # What they load when a configuration asks for it: drivers, libraries for hashes.

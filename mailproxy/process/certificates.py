@@ -1,0 +1,82 @@
+"""The TLS contexts in force, and whether their files have changed since."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from datetime import UTC, datetime
+from typing import Self
+
+from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.config.settings import Settings
+from mailproxy.net import tls_context
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+class Certificates:
+    """One for each set of files that was ever taken. Raises ConfigError when they cannot be used.
+
+    With `before`, contexts of the same settings and files are kept, so that clients resume their sessions.
+    """
+
+    def __init__(self, settings: Settings, before: Certificates | None = None) -> None:
+        self._settings = settings
+        self._tls = {login.protocol: login.tls for login in settings.logins if not login.tls.ssl_disable}
+        self._files = sorted({file for tls in self._tls.values() for file in tls_context.files(tls)})
+        # Looked at before they are read: what changes in between is seen as a change later.
+        self._taken = self._latest = self._signature()
+        self._refused: Signature = ()
+        is_same = before is not None and (before._tls, before._taken) == (self._tls, self._taken)
+        self.contexts: dict[str, ssl.SSLContext] = before.contexts if before and is_same else self._load()
+        """By protocol; those without TLS have none."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is any file to look at."""
+        return bool(self._files)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each certificate near its end."""
+        now = datetime.now(UTC)
+        lines = [line for tls in self._tls.values() for line in tls_context.certificate_warnings(tls, now)]
+        return list(dict.fromkeys(lines))
+
+    def renewed(self) -> Self | None:
+        """Return what is to be taken now, or None. Raises ConfigError, once for each state of the files.
+
+        Certificate and key are replaced one after the other, so files that have changed since the last look
+        are left for the next.
+        """
+        found, before = self._signature(), self._latest
+        self._latest = found
+        if found in (self._taken, self._refused) or found != before:
+            return None
+        try:
+            return type(self)(self._settings)
+        except ConfigError:
+            self._refused = found
+            raise
+
+    def _load(self) -> dict[str, ssl.SSLContext]:
+        contexts: dict[str, ssl.SSLContext] = {}
+        problems: list[Problem] = []
+        for protocol, tls in self._tls.items():
+            try:
+                contexts[protocol] = tls_context.server_context(tls, [protocol])
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
+        return contexts
+
+    def _signature(self) -> Signature:
+        return tuple((file, *_state(file)) for file in self._files)
+
+
+def _state(file: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
