@@ -236,6 +236,10 @@ class Connection:
     def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
         """Begin to connect to a backend."""
         worker = self._worker
+        if host == self.client.lip and port == self.client.lport:
+            # Each login would log in here again, until the process is full of connections to itself.
+            worker.reactor.flush_soon(lambda: self.on_backend_lost("it is this proxy itself"))
+            return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
         self._backend.dial(host, port, tls, source_ip)
 
