@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from mailproxy.auth.destination import fields_of, in_order
 from mailproxy.auth.fields import Account
 from mailproxy.auth.journal import Journal
 from mailproxy.auth.request import Request
-from mailproxy.ipc.auth_server_lines import render_fail, render_ok
+from mailproxy.auth.resolver import Addresses, Resolve
+from mailproxy.auth.target_fields import Server
+from mailproxy.ipc.auth_server_lines import render_fail, render_ok, render_words
 
 
 class Answers:
     """Gives each request its one last line, and takes its secrets from it."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, resolve: Resolve) -> None:
         self._journal = journal
+        self._resolve = resolve
         self._overload_quiet_until = 0.0
 
     def succeed(self, request: Request, account: Account) -> None:
-        """Let the user in, as `account` says."""
-        user = (request.user or "").encode("utf-8", "surrogateescape")
+        """Let the user in, as `account` says; names are resolved first."""
+        destination = account.destination
+        if destination is None:
+            return self._admit(request, account, account.words)
+        servers = in_order(destination, _name(request))
+        names = {server.host for server in servers if server.is_name}
+        self._resolve(names, partial(self._place, request, account, servers, destination.source_ip))
+
+    def _place(
+        self,
+        request: Request,
+        account: Account,
+        servers: tuple[Server, ...],
+        source_ip: str,
+        resolved: dict[str, Addresses],
+        failures: dict[str, str],
+    ) -> None:
+        if request.is_over:
+            return
+        for name, failure in failures.items():
+            self._journal.error(request, "proxy", f"DNS lookup of {name} failed: {failure}")
+        place = fields_of(servers, resolved, source_ip)
+        if place:
+            return self._admit(request, account, account.words + render_words(place))
+        if not failures:
+            text = "no server in field 'host' has an address of the family of field 'source_ip'"
+            self._journal.error(request, "proxy", text)
+        self.fail(request, temporary=True)
+
+    def _admit(self, request: Request, account: Account, words: bytes) -> None:
         password = request.password if account.forwards_typed else None
-        line = render_ok(request.request_id, user, account.words, password)
+        line = render_ok(request.request_id, _name(request), words, password)
         final = request.proof.final_challenge() if request.proof is not None else b""
         if not final:
             return self.deliver(request, line)
@@ -56,3 +90,7 @@ class Answers:
             self._overload_quiet_until = now + 1.0
             self._journal.error(request, "auth", "All auth workers are busy")
         self.fail(request, temporary=True)
+
+
+def _name(request: Request) -> bytes:
+    return (request.user or "").encode("utf-8", "surrogateescape")

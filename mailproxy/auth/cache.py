@@ -95,6 +95,14 @@ def _size_bytes(key: Key, account: Account | None) -> int:
     if account is not None:
         size += getsizeof(account) + getsizeof(account.words) + getsizeof(account.user)
         size += getsizeof(account.allow_nets) + getsizeof(account.fault)
+        if account.destination is not None:
+            servers = account.destination.servers
+            size += (
+                getsizeof(account.destination) + getsizeof(servers) + getsizeof(account.destination.source_ip)
+            )
+            size += sum(
+                getsizeof(server) + getsizeof(server.host) + getsizeof(server.port) for server in servers
+            )
         if account.stored is not None:
             size += getsizeof(account.stored) + getsizeof(account.stored.data)
     return size

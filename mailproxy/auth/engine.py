@@ -18,6 +18,7 @@ from mailproxy.auth.journal import Journal
 from mailproxy.auth.mechanisms.claim import Claim
 from mailproxy.auth.password import PasswordCheck, Submit
 from mailproxy.auth.request import Phase, Request
+from mailproxy.auth.resolver import Resolve
 from mailproxy.auth.schemes import Verdict, spend_as_long
 from mailproxy.auth.usernames import UsernameRefused, UsernameRules, name_values
 from mailproxy.base.errors import LookupFailure
@@ -43,13 +44,14 @@ class Engine:
         chain: Chain,
         cache: AuthCache | None,
         submit: Submit,
+        resolve: Resolve,
         log: Callable[[Level, str], None],
     ) -> None:
         self._chain = chain
         self._cache = cache
         self._submit = submit
         self._journal = Journal(settings, log)
-        self._answers = Answers(self._journal)
+        self._answers = Answers(self._journal, resolve)
         self._check = PasswordCheck(submit, self._journal)
         rules = UsernameRules(settings)
         self._identify = rules.identify

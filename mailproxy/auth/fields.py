@@ -7,20 +7,25 @@ Source: Dovecot 1.0 passdb extra fields, design section 6 (an empty field counts
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailproxy.auth.database import Row
 from mailproxy.auth.schemes import StoredPassword, UnusablePassword, parse_stored
+from mailproxy.auth.target_fields import BadField, Destination, is_proxied, read_target
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_server_lines import render_words
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_EMPTY_IS_ABSENT = frozenset(("host", "port", "destuser", "pass", "reason", "user"))
+_EMPTY_IS_ABSENT = frozenset(
+    (
+        *("host", "hostip", "port", "destuser", "pass", "reason", "user", "ssl", "starttls"),
+        *("master", "proxy_mech", "proxy_timeout", "proxy_balance", "source_ip"),
+    )
+)
 _KEPT_HERE = frozenset(("user", "nodelay", "allow_nets", "nopassword", "password"))
-_TO_BACKEND = ("user", "destuser", "pass")
+_TO_BACKEND = ("user", "destuser", "pass", "master")
 
 
 @dataclass(slots=True, repr=False)
@@ -34,13 +39,14 @@ class Account:
     user: str
     """The name that the row puts in place of the one asked for; empty to keep it."""
     nodelay: bool
-    proxy: bool
     forwards_typed: bool
     """Whether the typed password has to go to the backend: proxied, and no `pass` in the row."""
     allow_nets: str
     """As written; empty for no limit."""
     words: bytes
     """Fields for the worker, rendered; secret, as `pass` may be among them."""
+    destination: Destination | None
+    """What has to be decided at each login and belongs behind `words`."""
     fault: str
     """Why the row cannot be used, for the log, without anything secret; empty if it can."""
 
@@ -48,13 +54,13 @@ class Account:
 def read_row(row: Row, default_scheme: str) -> Account:
     """Work out what a row means; whatever is wrong with it becomes the account's `fault`."""
     fields = {k: v for k, v in row.fields.items() if v or k not in _EMPTY_IS_ABSENT}
-    proxy = "proxy" in fields
-    sent = _sent(fields)
-    fault = _field_fault(fields, sent, proxy)
-    words = b""
+    fault, words, destination = "", b"", None
     try:
+        sent, destination = _sent(fields)
         words = render_words(sent)
         fields.get("user", "").encode("utf-8", "surrogateescape")
+    except BadField as problem:
+        fault = str(problem)
     except UnicodeEncodeError:
         fault = "a field is not valid text"
     stored: StoredPassword | None = None
@@ -70,58 +76,24 @@ def read_row(row: Row, default_scheme: str) -> Account:
         nobody=row.password == b"" and "nopassword" not in fields,
         user=fields.get("user", ""),
         nodelay="nodelay" in fields,
-        proxy=proxy,
-        forwards_typed=proxy and "pass" not in fields,
+        forwards_typed=is_proxied(fields) and "pass" not in fields,
         allow_nets=fields.get("allow_nets", ""),
         words=words,
+        destination=destination,
         fault=fault,
     )
 
 
-def _sent(fields: dict[str, str]) -> dict[str, str]:
-    sent = {k: v for k, v in fields.items() if k not in _KEPT_HERE and not k.startswith("userdb_")}
-    # Their values mean nothing (`proxy` = 'N' is on as well), so nobody may be misled by them.
-    for flag in ("proxy", "nologin"):
-        if flag in sent:
-            sent[flag] = ""
-    if "host" in sent:
-        sent["host"] = _canonical_ip(sent["host"]) or sent["host"]
-    return sent
-
-
-def _field_fault(fields: dict[str, str], sent: dict[str, str], proxy: bool) -> str:
+def _sent(fields: dict[str, str]) -> tuple[dict[str, str], Destination | None]:
+    """Return what the worker is sent, and what is left to decide. Raises BadField."""
     for name in _TO_BACKEND:
         value = fields.get(name, "")
         if "\r" in value or "\n" in value or "\0" in value:
-            return f"field '{name}' has a CR, LF or NUL in it"
-    if not proxy:
-        return ""
-    host = sent.get("host")
-    if not host:
-        return "field 'proxy' is set but field 'host' is missing or empty"
-    if not _canonical_ip(host):
-        return f"field 'host' is not an IP address: {printable(host)}"
-    port = sent.get("port", "1")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        return f"field 'port' is not a number from 1 to 65535: {printable(port)}"
-    return ""
-
-
-def _canonical_ip(text: str) -> str:
-    """Return the usual spelling of an address, also of `127.1`, which inet_aton takes; empty if none."""
-    if "%" in text:
-        return ""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        pass
-    # inet_aton ignores what follows a blank, so only its own alphabet may reach it.
-    if not text or text.strip("0123456789abcdefABCDEFxX."):
-        return ""
-    try:
-        return socket.inet_ntoa(socket.inet_aton(text))
-    except OSError:
-        return ""
+            raise BadField(f"field '{name}' has a CR, LF or NUL in it")
+    sent = {k: v for k, v in fields.items() if k not in _KEPT_HERE and not k.startswith("userdb_")}
+    if "nologin" in sent:
+        sent["nologin"] = ""
+    return read_target(sent) if is_proxied(sent) else (sent, None)
 
 
 def is_forwardable(password: bytes) -> bool:

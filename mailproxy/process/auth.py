@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import Chain, open_chain
@@ -22,6 +23,7 @@ from mailproxy.auth.mechanisms.claim import Context
 from mailproxy.auth.mechanisms.registry import OFFERS, Offer
 from mailproxy.auth.pool import Pool
 from mailproxy.auth.request import Request
+from mailproxy.auth.resolver import Resolver
 from mailproxy.auth.schemes import load_libraries
 from mailproxy.base.errors import ConfigError, PeerViolation, Problem
 from mailproxy.base.level import Level
@@ -43,6 +45,8 @@ _ACCEPT_PAUSE_S = 1.0
 _SWITCH_INTERVAL_S = 0.001
 # The default of 8 MiB for each of 30 threads would be all that `auth_process_size` allows.
 _STACK_BYTES = 1 << 20
+# Apart from those of the databases: a name server that is down must not hold up who needs none.
+_DNS_THREADS = 8
 
 
 def run(
@@ -104,6 +108,7 @@ class _Server:
         self._channel = channel
         self._reactor = Reactor()
         self._pool = Pool(settings.worker_max_count)
+        self._dns_pool = Pool(_DNS_THREADS)
         self._cache = _open_cache(settings)
         self._clients: set[AuthClient] = set()
         self._connections = 0
@@ -115,7 +120,8 @@ class _Server:
             self._reactor.call_at,
             lambda request, line: request.outlet.deliver(request, line),
         )
-        self._engine = Engine(settings, chain, self._cache, self._pool.submit, log)
+        resolver = Resolver(self._dns_pool.submit, lambda: self._reactor.now, log)
+        self._engine = Engine(settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log)
         debug = settings.debug or settings.debug_passwords
         self._shared = Shared(
             self._reactor, self._engine, self._delay, offers, log, debug, settings.debug_passwords
@@ -133,7 +139,8 @@ class _Server:
             signal.SIGUSR2: self._log_statistics,
         }
         signals = Signals(reactor, handlers)
-        reactor.add(self._pool.fileno(), READ, self._on_results)
+        for pool in (self._pool, self._dns_pool):
+            reactor.add(pool.fileno(), READ, partial(self._on_results, pool))
         self._channel.setblocking(False)
         reactor.add(self._channel.fileno(), READ, self._on_channel)
         for listener in self._listeners:
@@ -148,6 +155,7 @@ class _Server:
             client.close()
         signals.close()
         self._pool.close()
+        self._dns_pool.close()
         reactor.close()
 
     def _watch(self, listener: socket.socket) -> None:
@@ -174,9 +182,9 @@ class _Server:
         self._clients.discard(client)
         self._leave_if_idle()
 
-    def _on_results(self, _events: int) -> None:
+    def _on_results(self, pool: Pool, _events: int) -> None:
         self._engine.now = self._reactor.now
-        self._pool.collect()
+        pool.collect()
 
     def _on_channel(self, _events: int) -> None:
         try:

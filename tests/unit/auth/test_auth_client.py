@@ -14,6 +14,7 @@ from mailproxy.auth.engine import Engine
 from mailproxy.auth.mechanisms.claim import Context
 from mailproxy.auth.mechanisms.registry import OFFERS
 from mailproxy.auth.request import Request
+from mailproxy.auth.resolver import Resolver
 from mailproxy.base.level import Level
 from mailproxy.base.limits import AUTH_REQUEST_S, FAILURE_TICK_S
 from mailproxy.net.reactor import Reactor
@@ -37,7 +38,9 @@ class Pair:
             self.reactor.call_at,
             lambda request, line: request.outlet.deliver(request, line),
         )
-        engine = Engine(SETTINGS, open_chain(SETTINGS, lambda _database: table), None, self.submit, self.log)
+        chain = open_chain(SETTINGS, lambda _database: table)
+        resolver = Resolver(self.submit, lambda: self.reactor.now, self.log)
+        engine = Engine(SETTINGS, chain, None, self.submit, resolver.resolve_all, self.log)
         offers = {name.encode(): offer for name, offer in OFFERS.items()}
         shared = Shared(self.reactor, engine, self.delay, offers, self.log, False, False)
         ours, self.worker = socket.socketpair()

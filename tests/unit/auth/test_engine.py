@@ -18,6 +18,7 @@ from mailproxy.auth.fields import read_row
 from mailproxy.auth.mechanisms.claim import Claim, Context
 from mailproxy.auth.mechanisms.registry import OFFERS
 from mailproxy.auth.request import Request
+from mailproxy.auth.resolver import Resolver
 from mailproxy.base.level import Level
 from mailproxy.config.settings import DatabaseSettings
 from mailproxy.ipc.auth_server_lines import parse_ask
@@ -60,7 +61,9 @@ class Room:
         self.at_once: list[bool] = []
         self.challenges: list[bytes] = []
         self.mechanism = mechanism
-        self.engine = Engine(settings, self.chain, self.cache, self.submit, self.log)
+        self.names: dict[str, tuple[str, ...]] = {}
+        resolver = Resolver(self.submit, lambda: self.engine.now, self.log, self.query)
+        self.engine = Engine(settings, self.chain, self.cache, self.submit, resolver.resolve_all, self.log)
         self.engine.now = 1000.0
 
     def submit(self, work: Callable[[], object], done: Callable[..., None]) -> bool:
@@ -68,6 +71,11 @@ class Room:
             return False
         self.jobs.append((work, done))
         return True
+
+    def query(self, name: str) -> tuple[str, ...]:
+        if name not in self.names:
+            raise OSError(-2, "Name or service not known")
+        return self.names[name]
 
     def run_jobs(self) -> None:
         while self.jobs:
@@ -247,7 +255,8 @@ def test_names_in_the_log_are_escaped_and_cut() -> None:
     "fields",
     [
         {"proxy": ""},
-        {"proxy": "", "host": "mail.example.com"},
+        {"proxy": "", "host": "mail.example.com\r\n"},
+        {"proxy": "", "host": "10.0.0.1", "ssl": "maybe"},
         {"proxy": "", "host": "10.0.0.1", "port": "70000"},
         {"proxy": "", "host": "10.0.0.1", "destuser": "a\r\nb"},
         {"proxy": "", "host": "10.0.0.1", "pass": "SECRET\n"},

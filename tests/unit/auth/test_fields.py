@@ -17,7 +17,7 @@ def test_special_fields_stay_here() -> None:
         user="john", nodelay="", allow_nets="10.0.0.0/8", userdb_home="/x", proxy="N", host="10.1.2.3"
     )
     assert found.words == b"\tproxy\thost=10.1.2.3"
-    assert (found.user, found.nodelay, found.allow_nets, found.proxy) == ("john", True, "10.0.0.0/8", True)
+    assert (found.user, found.nodelay, found.allow_nets) == ("john", True, "10.0.0.0/8")
     assert found.fault == ""
 
 
@@ -37,11 +37,9 @@ def test_own_password_is_not_forwarded_beside_one_of_the_row() -> None:
     assert not account(nologin="").forwards_typed
 
 
-@pytest.mark.parametrize(
-    "host", ["", "mail.example.com", "10.0.0.256", "10.0.0.1 x", "fe80::1%a\nb", "1.2.3.4:143"]
-)
-def test_host_has_to_be_an_address(host: str) -> None:
-    """A23: no host or a host name is a fault, found without asking the name service."""
+@pytest.mark.parametrize("host", ["", "10.0.0.256", "10.0.0.1 x", "fe80::1%a\nb", "1.2.3.4:x", "mail.\r\n"])
+def test_host_has_to_be_an_address_or_a_name(host: str) -> None:
+    """A23: anything else is a fault, found without asking the name service."""
     assert "'host'" in account(proxy="", host=host).fault
 
 
