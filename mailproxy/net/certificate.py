@@ -29,13 +29,18 @@ def _not_after(der: bytes) -> datetime:
         _, at, _ = _element(der, at)
         _, _, at = _element(der, at)
         tag, begin, end = _element(der, at)
-    except IndexError:
-        raise ValueError("a certificate is cut off") from None
-    text = der[begin:end].decode("ascii")
-    if tag == _UTC_TIME_TAG:
-        # RFC 5280 4.1.2.5.1: two digits from 50 on are of the last century.
+        return _time(der[begin:end].decode("ascii"), tag == _UTC_TIME_TAG)
+    except (IndexError, ValueError):
+        raise ValueError("broken certificate") from None
+
+
+def _time(text: str, has_short_year: bool) -> datetime:
+    if has_short_year:
+        # RFC 5280 4.1.2.5.1: from 50 on they are of the last century.
         text = ("19" if text >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    day, clock = text[4:8], text[8:14]
+    year, month, of_month = int(text[:4]), int(day[:2]), int(day[2:])
+    return datetime(year, month, of_month, int(clock[:2]), int(clock[2:4]), int(clock[4:]), tzinfo=UTC)
 
 
 def _element(der: bytes, at: int) -> tuple[int, int, int]:

@@ -86,9 +86,9 @@ def certificate_warnings(settings: TlsSettings, now: datetime) -> list[str]:
     lines = []
     for file, end in certificate_ends(settings).items():
         if end <= now:
-            lines.append(f"SSL certificate {printable(file)} ended on {end:%Y-%m-%d}: clients refuse it")
+            lines.append(f"SSL certificate {printable(file)} ended on {end.date()}: clients refuse it")
         elif end <= now + WARNED_BEFORE_END:
-            left = f"{end:%Y-%m-%d}, in {(end - now).days} days"
+            left = f"{end.date()}, in {(end - now).days} days"
             lines.append(f"SSL certificate {printable(file)} ends on {left}: replace it")
     return lines
 
