@@ -116,7 +116,11 @@ def test_demo_users_read_their_mail(demo: subprocess.Popen[bytes], account: Acco
         assert demo.poll() is None
         with contextlib.suppress(OSError, imaplib.IMAP4.error):
             client = imaplib.IMAP4(HOST, IMAP_PORT, timeout=mail_client.TIMEOUT_S)
-            client.login(account.user, account.password)
+            try:
+                client.login(account.user, account.password)
+            except imaplib.IMAP4.error:
+                mail_client.leave(client)
+                return None
             return client
         return None
 
