@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from socket import SocketType
-from typing import TYPE_CHECKING
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
@@ -26,6 +28,23 @@ _READ_BYTES = 8192
 # take the goodbye away from him. So his bytes are read and dropped, for so long and so many.
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
+
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def _own_fault(
+    method: Callable[Concatenate[Connection, _Arguments], None],
+) -> Callable[Concatenate[Connection, _Arguments], None]:
+    """Let an error that nobody foresaw end this connection, and not the worker with all its relays."""
+
+    def guarded(self: Connection, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.fail(error)
+
+    return guarded
 
 
 class Connection:
@@ -68,6 +87,7 @@ class Connection:
         self.client = client
         worker.reactor.add(sock.fileno(), READ, self._on_client)
 
+    @_own_fault
     def start(self) -> None:
         """Greet the client."""
         worker = self._worker
@@ -99,6 +119,7 @@ class Connection:
 
     # -- the client ---------------------------------------------------------------------------------------
 
+    @_own_fault
     def _on_client(self, events: int) -> None:
         if events & WRITE:
             self._flush_client()
@@ -117,6 +138,7 @@ class Connection:
         else:
             self._lose_client()
 
+    @_own_fault
     def _lose_client(self) -> None:
         self._client_ended = True
         if self._session is None:
@@ -171,6 +193,7 @@ class Connection:
             self._client_is_closed = True
             self._worker.reactor.flush_soon(self._lose_client)
 
+    @_own_fault
     def _on_handshake(self, _events: int) -> None:
         stream = self._client
         if not isinstance(stream, TlsSocket):
@@ -220,11 +243,13 @@ class Connection:
         self._auth_link.cancel(self._request_id)
         self._request_id = 0
 
+    @_own_fault
     def on_auth_reply(self, reply: Reply) -> None:
         """Pass an answer of auth to the session."""
         if self._session is not None:
             self._session.on_auth_reply(reply, self._worker.reactor.now)
 
+    @_own_fault
     def on_auth_lost(self) -> None:
         """Tell the session that no answer will come."""
         self._request_id = 0
@@ -259,16 +284,19 @@ class Connection:
             self._backend.close()
             self._backend = None
 
+    @_own_fault
     def on_backend_data(self, data: bytes) -> None:
         """Pass bytes of the backend to the session."""
         if self._session is not None:
             self._session.on_backend_data(data, self._worker.reactor.now)
 
+    @_own_fault
     def on_backend_tls(self) -> None:
         """Tell the session that the backend is reached by TLS now."""
         if self._session is not None:
             self._session.on_backend_tls_started(self._worker.reactor.now)
 
+    @_own_fault
     def on_backend_lost(self, why: str) -> None:
         """Tell the session that the backend is gone."""
         self._backend = None
@@ -287,6 +315,7 @@ class Connection:
             self._worker.reactor.cancel(timer)
         self._timer = self._worker.reactor.call_at(when, self._on_timer)
 
+    @_own_fault
     def _on_timer(self) -> None:
         self._timer = None
         now = self._worker.reactor.now
@@ -334,6 +363,15 @@ class Connection:
             reactor.change(self._client.fileno(), READ)
         reactor.replace(self._client.fileno(), self._on_lingering)
         self._timer = reactor.call_later(_LINGER_S, self._finish)
+
+    def fail(self, error: Exception) -> None:
+        """End this connection for a bug of ours; secrets are not in the places, so only they are logged."""
+        places = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-6:]]
+        self.log(Level.ERROR, f"BUG: {type(error).__name__} in {' > '.join(places)}: rip={self.client.rip}")
+        if self in self._worker.sessions:
+            if self._request_id:
+                self.cancel_auth()
+            self.close()
 
     def _on_lingering(self, _events: int) -> None:
         try:

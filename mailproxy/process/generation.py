@@ -15,6 +15,7 @@ from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
 from mailproxy.process import child, login
+from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.title import set_title
 from mailproxy.supervise.group import GroupPolicy
@@ -22,7 +23,6 @@ from mailproxy.supervise.group import GroupPolicy
 Log = Callable[[Level, str], None]
 Listeners = Mapping[Address, socket.socket]
 Contexts = Mapping[str, ssl.SSLContext]
-UnixListeners = Mapping[str, socket.socket]
 
 _AUTH_RESTART_MIN_S = 0.1
 _AUTH_RESTART_MAX_S = 60.0
@@ -46,6 +46,7 @@ class Generation:
         spawner: Spawner,
         log: Log,
         contexts: Contexts,
+        auth_sockets: AuthSockets,
         on_auth_ready: Callable[[], None],
         on_auth_failed: Callable[[], None],
     ) -> None:
@@ -54,28 +55,27 @@ class Generation:
         self._spawner = spawner
         self._log = log
         self._contexts = contexts
+        self.auth_sockets = auth_sockets
         self._on_auth_ready = on_auth_ready
         self._on_auth_failed = on_auth_failed
         self._auth_awaited = {section.name for section in settings.auths}
         self._auth_restart_s = _AUTH_RESTART_MIN_S
         self._listeners: Listeners = {}
-        self._auth_listeners: Mapping[str, list[socket.socket]] = {}
         self._groups: dict[str, GroupPolicy] = {}
         self._serves_logins = False
         self.is_retired = False
 
     # -- auth ---------------------------------------------------------------------------------------------
 
-    def start_auth(self, listeners: Mapping[str, list[socket.socket]]) -> None:
-        """Fork the auth processes; `listeners` are their Unix sockets by section name."""
-        self._auth_listeners = listeners
+    def start_auth(self) -> None:
+        """Fork the auth processes."""
         for section in self.settings.auths:
             self._spawn_auth(section)
 
     def _spawn_auth(self, section: AuthSettings) -> None:
         if self.is_retired:
             return
-        listeners = self._auth_listeners[section.name]
+        listeners = self.auth_sockets.by_section[section.name]
 
         def body(channel: socket.socket) -> None:
             set_title(f"auth({section.name})")

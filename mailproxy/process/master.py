@@ -24,6 +24,7 @@ from mailproxy.net.listen import listen_tcp
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.process import run_dir
+from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.generation import Generation
 from mailproxy.process.log_sink import LogSink
@@ -46,7 +47,6 @@ class Master:
         self._sink = LogSink()
         self._pid_file = run_dir.PidFile(settings.base_dir)
         self._listeners: dict[Address, socket.socket] = {}
-        self._auth_listeners: dict[str, socket.socket] = {}
         self._reactor: Reactor
         self._spawner: Spawner
         self._certificates: Certificates
@@ -71,8 +71,8 @@ class Master:
         ]
         self._pid_file.lock()
         try:
-            self._open_listeners(self._settings)
             self._sink.open(self._settings.log)
+            self._start_sockets = self._open_listeners(self._settings)
         except ConfigError:
             self._remove_files()
             raise
@@ -103,7 +103,7 @@ class Master:
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()
-        self._begin(self._settings, self._certificates)
+        self._begin(self._settings, self._certificates, self._start_sockets)
         self._reactor.run()
         self._clean_up()
         return self._exit_status
@@ -111,11 +111,10 @@ class Master:
     def _log(self, level: Level, text: str) -> None:
         self._sink.write(level, text)
 
-    def _open_listeners(self, settings: Settings) -> None:
-        """Open what is not open yet. Raises ConfigError with every problem, and nothing has changed."""
+    def _open_listeners(self, settings: Settings) -> AuthSockets:
+        """Open what is not open yet, and sockets for auth. Raises ConfigError, and nothing has changed."""
         problems: list[Problem] = []
         tcp: dict[Address, socket.socket] = {}
-        unix: dict[str, socket.socket] = {}
         for login in settings.logins:
             for address in (*login.listen, *login.ssl_listen):
                 if address not in self._listeners and address not in tcp:
@@ -124,39 +123,32 @@ class Master:
                     except OSError as error:
                         text = f"listen({address.host}:{address.port}) failed: {error.strerror}"
                         problems.append(Problem(text))
-        for section in settings.auths:
-            for path, mode, uid, gid in run_dir.auth_sockets(settings, section):
-                if path not in self._auth_listeners:
-                    try:
-                        unix[path] = run_dir.listen_unix(path, mode, uid, gid)
-                    except ConfigError as error:
-                        problems += error.problems
-        if problems:
-            for listener in (*tcp.values(), *unix.values()):
-                listener.close()
-            for path in unix:
-                os.unlink(path)
-            raise ConfigError(problems)
-        self._listeners |= tcp
-        self._auth_listeners |= unix
+        if not problems:
+            try:
+                taken = self._current.auth_sockets.paths if self._current else ()
+                sockets = AuthSockets(settings, taken)
+                self._listeners |= tcp
+                return sockets
+            except ConfigError as error:
+                problems = error.problems
+        for listener in tcp.values():
+            listener.close()
+        raise ConfigError(problems)
 
     # -- generations --------------------------------------------------------------------------------------
 
-    def _begin(self, settings: Settings, certificates: Certificates) -> None:
+    def _begin(self, settings: Settings, certificates: Certificates, sockets: AuthSockets) -> None:
         self._pending = Generation(
             settings,
             self._reactor,
             self._spawner,
             self._log,
             certificates.contexts,
+            sockets,
             lambda: self._take_over(certificates),
             self._give_up,
         )
-        listeners = {}
-        for section in settings.auths:
-            paths = [path for path, *_ in run_dir.auth_sockets(settings, section)]
-            listeners[section.name] = [self._auth_listeners[path] for path in paths]
-        self._pending.start_auth(listeners)
+        self._pending.start_auth()
 
     def _take_over(self, certificates: Certificates) -> None:
         """The pending generation's auth is ready: it is the current one from now on."""
@@ -165,9 +157,11 @@ class Master:
             return
         self._pending, self._current, self._settings = None, new, new.settings
         self._certificates = certificates
+        new.auth_sockets.publish()
         new.serve_logins(self._listeners)
         if old is not None:
             old.retire()
+            old.auth_sockets.close(new.auth_sockets.paths)
             self._close_unused_listeners()
         self._arm_tick()
         self._arm_watch()
@@ -178,6 +172,7 @@ class Master:
         failed, self._pending = self._pending, None
         if failed is not None:
             failed.retire()
+            failed.auth_sockets.close()
         if self._current is None:
             self._log(Level.FATAL, "Auth process died too early - shutting down")
             self._exit_status = EXIT_FATAL
@@ -203,15 +198,6 @@ class Master:
         used = {address for login in self._settings.logins for address in (*login.listen, *login.ssl_listen)}
         for address in [a for a in self._listeners if a not in used]:
             self._listeners.pop(address).close()
-        paths = {
-            path
-            for section in self._settings.auths
-            for path, *_ in run_dir.auth_sockets(self._settings, section)
-        }
-        for path in [p for p in self._auth_listeners if p not in paths]:
-            self._auth_listeners.pop(path).close()
-            with contextlib.suppress(OSError):
-                os.unlink(path)
 
     def _reload(self) -> None:
         if self._is_stopping:
@@ -226,8 +212,8 @@ class Master:
                 raise ConfigError([Problem("base_dir can't be changed by a reload; restart mailproxy")])
             certificates = Certificates(settings, self._certificates)
             warnings = [*settings.warnings, *certificates.warnings(), *run_dir.prepare(settings)]
-            self._open_listeners(settings)
             self._sink.open(settings.log)
+            sockets = self._open_listeners(settings)
         except ConfigError as error:
             for problem in error.problems:
                 self._log(Level.ERROR, str(problem))
@@ -235,7 +221,7 @@ class Master:
             return
         for warning in warnings:
             self._log(Level.WARNING, warning)
-        self._begin(settings, certificates)
+        self._begin(settings, certificates, sockets)
 
     # -- certificates -------------------------------------------------------------------------------------
 
@@ -343,8 +329,7 @@ class Master:
         self._sink.close()
 
     def _remove_files(self) -> None:
-        for path, listener in self._auth_listeners.items():
-            listener.close()
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        for generation in (self._current, self._pending):
+            if generation is not None:
+                generation.auth_sockets.close()
         self._pid_file.remove()

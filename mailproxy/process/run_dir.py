@@ -105,13 +105,9 @@ class PidFile:
 def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
     """Listen on a Unix socket, replacing a dead one. Raises ConfigError if alive or not a socket."""
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ConfigError([Problem(f"{path} exists and is not a socket; move it away")])
-        if _is_alive(path):
-            raise ConfigError([Problem(f"mailproxy is already running? Socket already exists: {path}")])
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+        refuse_taken(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     except OSError as error:
         raise ConfigError([Problem(f"Can't replace socket {path}: {error.strerror or error}")]) from error
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -127,6 +123,18 @@ def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
         os.umask(old_umask)
     listener.listen(_BACKLOG)
     return listener
+
+
+def refuse_taken(path: str) -> None:
+    """Raise ConfigError for a path where somebody answers, or that is no socket."""
+    try:
+        is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise ConfigError([Problem(f"{path} exists and is not a socket; move it away")])
+    if _is_alive(path):
+        raise ConfigError([Problem(f"mailproxy is already running? Socket already exists: {path}")])
 
 
 def _is_alive(path: str) -> bool:

@@ -1,0 +1,62 @@
+"""The Unix sockets on which one generation's auth processes are asked.
+
+Each generation has sockets of its own, under names that begin with a dot, until it takes over; then they are
+renamed over those of the generation before. So whoever connects by name reaches the configuration in force,
+and an auth process that retires is never asked by anyone new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Collection
+
+from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.config.settings import Settings
+from mailproxy.process import run_dir
+
+
+class AuthSockets:
+    """Owns the listeners and, once published, the names."""
+
+    def __init__(self, settings: Settings, replaced: Collection[str]) -> None:
+        """Listen under hidden names. Raises ConfigError with every problem, and leaves nothing behind.
+
+        `replaced` are names of our own that may be taken over while somebody answers there.
+        """
+        self.by_section: dict[str, list[socket.socket]] = {}
+        self.paths: list[str] = []
+        self._hidden: dict[str, str] = {}
+        problems: list[Problem] = []
+        for section in settings.auths:
+            listeners = self.by_section.setdefault(section.name, [])
+            for path, mode, uid, gid in run_dir.auth_sockets(settings, section):
+                try:
+                    if path not in replaced:
+                        run_dir.refuse_taken(path)
+                    directory, name = os.path.split(path)
+                    hidden = os.path.join(directory, f".{name}.new")
+                    listeners.append(run_dir.listen_unix(hidden, mode, uid, gid))
+                    self._hidden[path] = hidden
+                except ConfigError as error:
+                    problems += error.problems
+        if problems:
+            self.close()
+            raise ConfigError(problems)
+
+    def publish(self) -> None:
+        """Take the names."""
+        for path, hidden in self._hidden.items():
+            os.rename(hidden, path)
+            self.paths.append(path)
+        self._hidden.clear()
+
+    def close(self, successor: Collection[str] = ()) -> None:
+        """Close the listeners and remove their names, but for those that a successor has taken."""
+        for listeners in self.by_section.values():
+            for listener in listeners:
+                listener.close()
+        for path in (*self._hidden.values(), *(path for path in self.paths if path not in successor)):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
