@@ -122,18 +122,26 @@ class Spawner:
         return born
 
     def _hear(self, sender: Child) -> None:
-        try:
-            packet = sender.channel.recv(64)
-        except BlockingIOError:
-            return
-        except OSError:
-            packet = b""
-        if not packet:
+        packet = self._receive(sender)
+        if packet:
+            self._take(sender, packet)
+        elif packet is not None:
             # The death notice; the exit status comes by SIGCHLD.
             self._reactor.remove(sender.channel.fileno())
             sender.is_heard = False
             self.reap()
-            return
+
+    @staticmethod
+    def _receive(sender: Child) -> bytes | None:
+        """Return a packet, an empty one at the end, None when there is none yet."""
+        try:
+            return sender.channel.recv(64)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def _take(self, sender: Child, packet: bytes) -> None:
         try:
             status = parse_status(packet)
         except PeerViolation as error:
@@ -151,8 +159,12 @@ class Spawner:
                 return
             if pid == 0:
                 return
-            dead = self.children.pop(pid, None)
+            dead = self.children.get(pid)
             if dead is not None:
+                # A worker whose only client left at once said that it was ready before it died.
+                while packet := self._receive(dead):
+                    self._take(dead, packet)
+                del self.children[pid]
                 self._bury(dead, wait_status)
 
     def _bury(self, dead: Child, wait_status: int) -> None:
