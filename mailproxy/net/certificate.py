@@ -38,6 +38,8 @@ def _time(text: str, has_short_year: bool) -> datetime:
     if has_short_year:
         # RFC 5280 4.1.2.5.1: from 50 on they are of the last century.
         text = ("19" if text >= "50" else "20") + text
+    if len(text) != len("YYYYMMDDHHMMSSZ"):
+        raise ValueError(text)
     day, clock = text[4:8], text[8:14]
     year, month, of_month = int(text[:4]), int(day[:2]), int(day[2:])
     return datetime(year, month, of_month, int(clock[:2]), int(clock[2:4]), int(clock[4:]), tzinfo=UTC)

@@ -60,6 +60,8 @@ class Proxy:
         self.imap_port = free_port()
         self.pop3_port = free_port()
         self.pid = 0
+        self.program = ["-m", "mailproxy.cli"]
+        """What Python runs; a test may put another in its place that changes a constant first."""
         self._process: subprocess.Popen[bytes] | None = None
         self._sessions: list[int] = []
         Proxy.open_ones.append(self)
@@ -85,7 +87,7 @@ class Proxy:
             self._process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "TERM"),  # it dies with the tests in any case
-                    *(sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(self.configuration)),
+                    *(sys.executable, *self.program, "-F", "-c", str(self.configuration)),
                 ],
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+
+from mailproxy.base.errors import ConfigError
+from mailproxy.config.load import load
+from mailproxy.config.settings import Settings
+from mailproxy.process.certificates import Certificates
+from tests.harness.tls import Authority, Pair
+
+AUTH = """\
+auth default {
+  user = nobody
+  passdb static {
+  }
+  userdb static {
+  }
+}
+"""
+
+
+class Place:
+    """A folder with a configuration, its pair, and a clock for the files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder)
+        self.pair = self.authority.issue("mail.example.org")
+        self.path = folder / "dovecot.conf"
+
+    def settings(self, more: str = "") -> Settings:
+        self.path.write_text(f"protocols = imap imaps pop3\n{self.pair.settings()}{more}{AUTH}")
+        return load(str(self.path))
+
+    def other(self) -> Pair:
+        return self.authority.issue("mail.example.org", file="other")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return Place(tmp_path)
+
+
+def test_a_context_for_each_protocol(place: Place) -> None:
+    found = Certificates(place.settings())
+    assert set(found.contexts) == {"imap", "pop3"}
+    assert found.contexts["imap"] is not found.contexts["pop3"]
+    assert found.is_watched
+
+
+@pytest.mark.parametrize("off", ["ssl_disable = yes\n", "ssl = no\n"])
+def test_without_tls_there_is_nothing_to_watch(place: Place, off: str) -> None:
+    place.settings()
+    found = Certificates(place.settings(off))
+    assert (found.contexts, found.is_watched, found.renewed(), found.warnings()) == ({}, False, None, [])
+
+
+def test_nothing_changes_while_the_files_do_not(place: Place) -> None:
+    found = Certificates(place.settings())
+    assert [found.renewed() for _ in range(3)] == [None] * 3
+
+
+def test_a_new_pair_is_taken_when_it_is_complete(place: Place) -> None:
+    """T12: between the certificate and its key nothing is tried, and nothing is said."""
+    found = Certificates(place.settings())
+    other = place.other()
+    new_cert = place.pair.cert.with_suffix(".new")
+    new_cert.write_bytes(other.cert.read_bytes())
+    new_cert.replace(place.pair.cert)
+    assert found.renewed() is None
+    place.pair.replace_with(other)
+    assert found.renewed() is None
+    renewed = found.renewed()
+    assert renewed is not None
+    assert renewed.contexts["imap"] is not found.contexts["imap"]
+    assert [renewed.renewed() for _ in range(2)] == [None] * 2
+
+
+@pytest.mark.parametrize("contents", ["garbage", ""])
+def test_a_broken_file_is_told_once(place: Place, contents: str) -> None:
+    """T12: the old pair stays, one complaint for each state of the files."""
+    found = Certificates(place.settings())
+    good = place.pair.key.read_text()
+    place.pair.key.write_text(contents)
+    assert found.renewed() is None
+    with pytest.raises(ConfigError, match=r"Can't use SSL key file \S+: it holds no private key"):
+        found.renewed()
+    assert [found.renewed() for _ in range(3)] == [None] * 3
+    place.pair.key.unlink()
+    assert found.renewed() is None
+    with pytest.raises(ConfigError, match=r"Can't use SSL key file \S+: No such file"):
+        found.renewed()
+    assert found.renewed() is None
+    place.pair.key.write_text(good)
+    assert found.renewed() is None
+    assert found.renewed() is not None
+
+
+def test_a_pair_that_does_not_fit_is_refused(place: Place) -> None:
+    """T12: by a reload, at once and for both protocols in one line."""
+    before = Certificates(place.settings())
+    place.pair.key.write_bytes(place.other().key.read_bytes())
+    with pytest.raises(ConfigError, match="does not fit certificate") as caught:
+        Certificates(place.settings(), before)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_reload_keeps_the_contexts_of_the_same_files(place: Place) -> None:
+    """Tickets of before are still good."""
+    before = Certificates(place.settings())
+    assert Certificates(place.settings("login_greeting = x\n"), before).contexts is before.contexts
+    stricter = Certificates(place.settings("ssl_min_protocol = TLSv1.3\n"), before)
+    assert stricter.contexts["imap"] is not before.contexts["imap"]
+    assert stricter.contexts["imap"].minimum_version is ssl.TLSVersion.TLSv1_3
+    place.pair.replace_with(place.other())
+    renewed = Certificates(place.settings(), before)
+    assert renewed.contexts["imap"] is not before.contexts["imap"]
+
+
+def test_one_warning_for_both_protocols(place: Place) -> None:
+    place.pair.replace_with(place.authority.issue("mail.example.org", file="short", days=9.5))
+    (warning,) = Certificates(place.settings()).warnings()
+    assert warning.startswith(f"SSL certificate {place.pair.cert} ends on ")
