@@ -52,7 +52,9 @@ class Answers:
         self.fail(request, temporary=True)
 
     def _admit(self, request: Request, account: Account, words: bytes) -> None:
-        password = request.password if account.forwards_typed else None
+        password = None
+        if account.forwards_typed:
+            password = request.password if request.token is None else request.token
         line = render_ok(request.request_id, _name(request), words, password)
         final = request.proof.final_challenge() if request.proof is not None else b""
         if not final:
@@ -65,14 +67,14 @@ class Answers:
     def deliver(self, request: Request, line: bytes) -> None:
         """Send an OK line that was made before."""
         request.is_over = True
-        request.password = None
+        request.password = request.token = None
         request.outlet.succeed(request, line)
 
     def fail(self, request: Request, temporary: bool = False) -> None:
         """Refuse, at the next beat unless the row said `nodelay`."""
         request.is_over = True
         # It may wait for the beat with thousands of others: without the secret and the weight.
-        request.password = None
+        request.password = request.token = None
         request.values = {}
         user = None if request.user is None else request.user.encode("utf-8", "surrogateescape")
         request.outlet.fail(request, render_fail(request.request_id, user, temporary), request.nodelay)

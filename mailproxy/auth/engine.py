@@ -116,6 +116,7 @@ class Engine:
     def _claim(self, request: Request, claim: Claim) -> None:
         request.password = claim.password
         request.proof = claim.proof
+        request.token = claim.token
         try:
             if request.certified_name is None:
                 user, login_user, request.original = self._identify(claim.user, claim.acts_as)

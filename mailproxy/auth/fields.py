@@ -41,6 +41,8 @@ class Account:
     nodelay: bool
     forwards_typed: bool
     """Whether the typed password has to go to the backend: proxied, and no `pass` in the row."""
+    relays_token_of: str
+    """The mechanism whose tokens the backend checks for this user; empty for none."""
     allow_nets: str
     """As written; empty for no limit."""
     words: bytes
@@ -77,6 +79,7 @@ def read_row(row: Row, default_scheme: str) -> Account:
         user=fields.get("user", ""),
         nodelay="nodelay" in fields,
         forwards_typed=is_proxied(fields) and "pass" not in fields,
+        relays_token_of=_token_mechanism(fields),
         allow_nets=fields.get("allow_nets", ""),
         words=words,
         destination=destination,
@@ -94,6 +97,17 @@ def _sent(fields: dict[str, str]) -> tuple[dict[str, str], Destination | None]:
     if "nologin" in sent:
         sent["nologin"] = ""
     return read_target(sent) if is_proxied(sent) else (sent, None)
+
+
+def _token_mechanism(fields: dict[str, str]) -> str:
+    """Return the `proxy_mech` that is sure to have a backend look at the client's own token.
+
+    With `pass` the backend would look at that one, and with `proxy_maybe` perhaps there is no backend: then
+    anybody could come in with any token.
+    """
+    if "proxy" not in fields or "proxy_maybe" in fields or "pass" in fields:
+        return ""
+    return fields.get("proxy_mech", "").upper()
 
 
 def is_forwardable(password: bytes) -> bool:

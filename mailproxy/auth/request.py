@@ -64,6 +64,7 @@ class Request:
         "secured",
         "service",
         "started_at",
+        "token",
         "user",
         "values",
     )
@@ -90,6 +91,8 @@ class Request:
         """The name that a master acts as; empty otherwise."""
         self.password: bytes | None = None
         self.proof: Proof | None = None
+        self.token: bytes | None = None
+        """What only the backend can check, in place of a password."""
         self.values: dict[str, str] = {}
         self.links: tuple[Link, ...] = ()
         self.position = 0

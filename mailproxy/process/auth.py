@@ -20,7 +20,7 @@ from mailproxy.auth.chain import Chain, open_chain
 from mailproxy.auth.delay import FailureDelay
 from mailproxy.auth.engine import Engine
 from mailproxy.auth.mechanisms.claim import Context
-from mailproxy.auth.mechanisms.registry import OFFERS, Offer
+from mailproxy.auth.mechanisms.registry import OFFERS, TOKEN_MECHANISMS, Offer
 from mailproxy.auth.pool import Pool
 from mailproxy.auth.request import Request
 from mailproxy.auth.resolver import Resolver
@@ -123,9 +123,9 @@ class _Server:
         resolver = Resolver(self._dns_pool.submit, lambda: self._reactor.now, log)
         self._engine = Engine(settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log)
         debug = settings.debug or settings.debug_passwords
-        self._shared = Shared(
-            self._reactor, self._engine, self._delay, offers, log, debug, settings.debug_passwords
-        )
+        # Tokens open other doors too, so they are in no log, whatever the settings.
+        shows_secrets = settings.debug_passwords and TOKEN_MECHANISMS.isdisjoint(settings.mechanisms)
+        self._shared = Shared(self._reactor, self._engine, self._delay, offers, log, debug, shows_secrets)
         self._hostname = socket.gethostname().encode()
         self._realms = tuple(realm.encode() for realm in settings.realms)
 

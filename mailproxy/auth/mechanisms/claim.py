@@ -21,16 +21,18 @@ class Proof(Protocol):
 
 
 class Claim(NamedTuple):
-    """The end of an exchange: a name, perhaps another name to act as, and the password or a proof of it."""
+    """The end of an exchange: a name, perhaps another name to act as, and what is to prove it."""
 
     user: bytes
     acts_as: bytes
     """The authorization identity (RFC 4616); empty when it is the user himself."""
     password: bytes | None
     proof: Proof | None
+    token: bytes | None = None
+    """Something that only the backend can check; then there is neither password nor proof."""
 
     def __repr__(self) -> str:
-        """Leave out the password."""
+        """Leave out password and token."""
         return f"Claim(user={self.user!r}, acts_as={self.acts_as!r})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import resource
 import signal
 import socket
@@ -335,3 +336,58 @@ def test_threads_start_when_needed(tmp_path: Path) -> None:
         client.ask(1, plain(b"john", b"s"))
         client.line()
         assert psutil.Process(child.pid).num_threads() == 1
+
+
+def test_name_is_resolved_in_a_thread(tmp_path: Path) -> None:
+    """A23: by the system, without holding up others."""
+    rows = {"john": JOHN, "named": Row(b"s", {"proxy": "", "host": "localhost", "port": "143"})}
+    with AuthChild(tmp_path, SETTINGS, [Table(rows)]) as child:
+        client = child.connect()
+        asks = ((1, plain(b"named", b"s")), (2, plain(b"john", b"s")))
+        client.send(b"".join(b"AUTH\t%d\tPLAIN\tservice=imap\tresp=%s\n" % ask for ask in asks))
+        # That of the address needs no thread, so it comes first.
+        assert client.line() == OK % 2
+        words = client.line().split(b"\t")
+        assert words[:5] == [b"OK", b"1", b"user=named", b"proxy", b"host=localhost"]
+        assert set(words[5].removeprefix(b"hostip=").split(b",")) <= {b"127.0.0.1", b"::1"}
+        assert words[6:] == [b"port=143", b"pass=s"]
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """The worker's words about a client certificate, escaped as on the wire."""
+    settings = replace(SETTINGS, ssl_require_client_cert=True, ssl_username_from_cert=True, username_chars="")
+    rows = {"john": JOHN, "o\tx": JOHN}
+    with AuthChild(tmp_path, settings, [Table(rows)]) as child:
+        client = child.connect()
+        resp = b"resp=" + plain(b"nobody", b"s")
+        client.send(b"AUTH\t1\tPLAIN\tservice=imap\t" + resp + b"\n")
+        assert client.line() == b"FAIL\t1\treason=Client didn't present valid SSL certificate"
+        for number, name in ((2, b"john"), (3, b"o\x01tx")):
+            certified = b"valid-client-cert\tcert_username=" + name
+            client.send(b"AUTH\t%d\tPLAIN\tservice=imap\t%s\t%s\n" % (number, certified, resp))
+            assert client.line() == (OK % number).replace(b"user=john", b"user=" + name)
+        client.send(b"AUTH\t4\tPLAIN\tservice=imap\tvalid-client-cert\t" + resp + b"\n")
+        assert client.line() == b"FAIL\t4\tuser=nobody"
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_tokens_are_in_no_log(tmp_path: Path, mechanism: str) -> None:
+    """C16: not even with auth_debug_passwords, in no direction."""
+    settings = replace(SETTINGS, mechanisms=("PLAIN", mechanism), debug=True, debug_passwords=True)
+    rows = {"john": Row(None, {"proxy": "", "host": "10.0.0.1", "proxy_mech": mechanism})}
+    head = b"user=john" if mechanism == "XOAUTH2" else b"n,a=john,"
+    message = base64.b64encode(head + b"\x01auth=Bearer top.secret.token\x01\x01")
+    with AuthChild(tmp_path, settings, [Table(rows)]) as child:
+        client = child.connect()
+        assert b"MECH\t%s\tplaintext" % mechanism.encode() in client.greeting
+        client.ask(1, message, mechanism.encode())
+        assert client.line().endswith(b"\tproxy_mech=%s\tpass=top.secret.token" % mechanism.encode())
+        client.send(b"AUTH\t2\t%s\tservice=imap\n" % mechanism.encode())
+        assert client.line() == b"CONT\t2\t"
+        client.send(b"CONT\t2\t" + message + b"\n")
+        assert client.line().endswith(b"\tpass=top.secret.token")
+        child.wait_for_log("client out: OK\t2")
+        shown = "\n".join(child.log())
+        assert "top.secret" not in shown
+        assert message.decode() not in shown
+        assert "<hidden>" in shown

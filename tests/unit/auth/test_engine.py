@@ -785,3 +785,68 @@ def test_certified_name_with_a_line_end(name: bytes) -> None:
     room.begin(plain(b"john", b"s"), {**PARAMETERS, b"valid-client-cert": b"", b"cert_username": name})
     assert room.lines == [b"FAIL\t1\n"]
     assert table.asked == []
+
+
+# -- tokens -------------------------------------------------------------------------------------------
+
+XOAUTH2 = base64.b64encode(b"user=john\x01auth=Bearer to.ken\x01\x01")
+
+
+def test_token_goes_to_the_backend() -> None:
+    """The row's password is not asked for; the cache serves tokens as well."""
+    table = john(b"{SSHA}rubbish", proxy_mech="xoauth2")
+    room = Room(table, mechanism="XOAUTH2", cache=True)
+    for _ in range(2):
+        room.begin(XOAUTH2)
+        assert room.lines[-1] == (
+            b"OK\t1\tuser=john\tproxy\thost=10.0.0.1\tproxy_mech=XOAUTH2\tpass=to.ken\n"
+        )
+    assert [values["w"] for values in table.seen] == [""]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"proxy": "", "host": "10.0.0.1"},
+        {"proxy": "", "host": "10.0.0.1", "proxy_mech": "OAUTHBEARER"},
+        {"proxy": "", "host": "10.0.0.1", "proxy_mech": "XOAUTH2", "pass": "m"},
+        {"proxy_maybe": "", "host": "10.0.0.1", "proxy_mech": "XOAUTH2"},
+        {"proxy": "", "proxy_maybe": "", "host": "10.0.0.1", "proxy_mech": "XOAUTH2"},
+        {"host": "10.0.0.1", "proxy_mech": "XOAUTH2"},
+        {"nologin": "", "proxy_mech": "XOAUTH2"},
+        {},
+    ],
+)
+def test_token_that_no_backend_would_check(fields: dict[str, str]) -> None:
+    """A22: neither NULL nor another password lets it pass."""
+    for password in (None, b"to.ken"):
+        room = Room(
+            Table({"john": Row(password, fields)}), mechanism="XOAUTH2", debug=True, debug_passwords=True
+        )
+        room.begin(XOAUTH2)
+        assert room.lines == [FAIL]
+        assert "ken" not in "".join(room.logged).replace("Token", "")
+        assert any("needs a row with proxy, proxy_mech=XOAUTH2" in line for line in room.logged)
+
+
+def test_token_for_a_service_without_backends() -> None:
+    """An SMTP server that asks us would take OK for a proof."""
+    room = Room(john(proxy_mech="XOAUTH2"), mechanism="XOAUTH2")
+    room.begin(XOAUTH2, {**PARAMETERS, b"service": b"smtp"})
+    assert room.lines == [FAIL]
+
+
+def test_token_of_a_master() -> None:
+    """C11: a master proves himself here."""
+    boss = Table({"boss": Row(None, {**PROXY, "proxy_mech": "XOAUTH2"})})
+    room = Room(boss, john(), flags=flags("master", ""), master_user_separator="*", mechanism="XOAUTH2")
+    room.begin(base64.b64encode(b"user=john*boss\x01auth=Bearer t\x01\x01"))
+    assert room.lines == [FAIL]
+
+
+def test_token_of_a_denied_user() -> None:
+    """A21: deny wins here too."""
+    denied = Table({"john": Row(None, {})})
+    room = Room(denied, john(proxy_mech="XOAUTH2"), flags=flags("deny", ""), mechanism="XOAUTH2")
+    room.begin(XOAUTH2)
+    assert room.lines == [FAIL]

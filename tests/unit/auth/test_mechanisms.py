@@ -220,3 +220,58 @@ def test_announcements() -> None:
     assert flags["PLAIN"] == flags["LOGIN"] == [b"plaintext"]
     assert flags["APOP"] == [b"active", b"dictionary", b"private"]
     assert flags["DIGEST-MD5"] == [b"active", b"dictionary", b"mutual-auth"]
+
+
+TOKEN = b"ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg=="
+
+
+def test_xoauth2() -> None:
+    message = b"user=john@example.com\x01auth=Bearer " + TOKEN + b"\x01\x01"
+    assert begin("XOAUTH2").respond(None) == b""
+    assert begin("XOAUTH2").respond(message) == Claim(b"john@example.com", b"", None, None, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("header", "user"),
+    [
+        (b"n,a=john@example.com,", b"john@example.com"),
+        (b"y,a=j=2Cohn=3D,", b"j,ohn="),
+    ],
+)
+def test_oauthbearer(header: bytes, user: bytes) -> None:
+    """RFC 7628: the header's name with its two escapes; host and port are of no use here."""
+    message = header + b"\x01host=imap.example.com\x01port=143\x01auth=bearer " + TOKEN + b"\x01\x01"
+    assert begin("OAUTHBEARER").respond(None) == b""
+    assert begin("OAUTHBEARER").respond(message) == Claim(user, b"", None, None, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("XOAUTH2", b""),
+        ("XOAUTH2", b"user=john\x01auth=Bearer t\x01"),
+        ("XOAUTH2", b"user=john\x01\x01"),
+        ("XOAUTH2", b"auth=Bearer t\x01\x01"),
+        ("XOAUTH2", b"user=john\x01user=jane\x01auth=Bearer t\x01\x01"),
+        ("XOAUTH2", b"user=john\x01auth=Basic t\x01\x01"),
+        ("XOAUTH2", b"user=john\x01auth=Bearer t\r\nx\x01\x01"),
+        ("XOAUTH2", b"user=john\x01auth=Bearer \x01\x01"),
+        ("XOAUTH2", b"user=john\x01auth=Bearer t t\x01\x01"),
+        ("OAUTHBEARER", b""),
+        ("OAUTHBEARER", b"n,,\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"n,a=,\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"n,john,\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"p=tls,a=john,\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"n,a=j=2cohn,\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"n,a=john,x\x01auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"n,a=john,auth=Bearer t\x01\x01"),
+        ("OAUTHBEARER", b"\x01"),
+    ],
+)
+def test_tokens_in_messages_that_are_none(name: str, message: bytes) -> None:
+    assert begin(name).respond(message) is None
+
+
+def test_token_has_no_repr() -> None:
+    """C16."""
+    assert "secret" not in repr(Claim(b"john", b"", None, None, b"secret"))
