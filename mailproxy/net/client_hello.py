@@ -1,0 +1,63 @@
+"""Which protocols a client asks for when TLS begins (ALPN, RFC 7301), read before the library sees it.
+
+A browser that somebody sends to a mail port asks for `http/1.1`, and must not get as far as a mail dialogue.
+The library's server can only go on without a protocol then, so the first record is looked at from outside.
+"""
+
+from __future__ import annotations
+
+# Alert, TLS 1.2 on the record, 2 bytes: fatal, no_application_protocol (RFC 7301 3.2).
+NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
+# A record's header and the most that it may hold.
+PEEK_BYTES = 5 + 16384
+
+_CLIENT_HELLO = 1
+_ALPN = 16
+
+
+def asks_for_others(data: bytes, wanted: bytes) -> bool | None:
+    """Whether a client names protocols and `wanted` is none of them; None until its first record is whole.
+
+    False for whatever is no ClientHello in one record: the library says what is wrong with it.
+    """
+    if data[:1] not in (b"", b"\x16"):
+        return False
+    if len(data) < 5:
+        return None
+    length = int.from_bytes(data[3:5], "big")
+    if length > PEEK_BYTES - 5:
+        return False
+    if len(data) < 5 + length:
+        return None
+    try:
+        names = _protocols(data[5 : 5 + length])
+    except IndexError:
+        return False
+    return bool(names) and wanted not in names
+
+
+def _protocols(hello: bytes) -> list[bytes]:
+    """Walk to the extension (RFC 8446 4.1.2). Raises IndexError for what ends too early."""
+    if hello[0] != _CLIENT_HELLO:
+        return []
+    at = 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + (hello[at] << 8 | hello[at + 1])
+    at += 1 + hello[at]
+    at += 2
+    while at < len(hello):
+        kind, length = hello[at] << 8 | hello[at + 1], hello[at + 2] << 8 | hello[at + 3]
+        at += 4
+        if kind == _ALPN:
+            return _names(hello[at + 2 : at + length])
+        at += length
+    return []
+
+
+def _names(data: bytes) -> list[bytes]:
+    found = []
+    at = 0
+    while at < len(data):
+        found.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return found

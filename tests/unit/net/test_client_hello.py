@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Sequence
+
+import pytest
+
+from mailproxy.net.client_hello import NO_APPLICATION_PROTOCOL, asks_for_others
+
+
+def hello(alpn: Sequence[str] = (), name: str = "mail.example.org") -> bytes:
+    """Return what a real client begins with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    ("alpn", "others"),
+    [
+        ([], False),
+        (["imap"], False),
+        (["pop3", "imap"], False),
+        (["http/1.1"], True),
+        (["h2", "http/1.1"], True),
+        (["pop3"], True),
+        (["imap4"], True),
+    ],
+)
+def test_what_clients_ask_for(alpn: list[str], others: bool) -> None:
+    """T10: absent is fine, another protocol is not."""
+    assert asks_for_others(hello(alpn), b"imap") is others
+
+
+def test_the_first_record_is_waited_for() -> None:
+    """T04: every part of it but the whole."""
+    data = hello(["http/1.1"])
+    assert {asks_for_others(data[:length], b"imap") for length in range(len(data))} == {None}
+    assert asks_for_others(data + b"more", b"imap") is True
+
+
+@pytest.mark.parametrize(
+    "data", [b"a1 LOGIN john secret\r\n", b"\x80", b"\x17\x03\x03\x00\x01x", b"\x16\x03\x01\xff\xffx"]
+)
+def test_what_is_no_tls_is_left_to_the_library(data: bytes) -> None:
+    """T05: also a record that is larger than any may be."""
+    assert asks_for_others(data, b"imap") is False
+
+
+def test_broken_ones_do_no_harm() -> None:
+    """T05: bytes changed anywhere behind the header of the record."""
+    good = hello(["http/1.1"])
+    for at in range(5, len(good)):
+        for change in (b"\x00", b"\xff", secrets.token_bytes(1)):
+            found = asks_for_others(good[:at] + change + good[at + 1 :], b"imap")
+            assert found in (True, False)
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_lengths_that_lie_do_no_harm(cut: int) -> None:
+    """T05: a record that ends before its ClientHello does."""
+    good = hello()
+    short = good[5:-cut]
+    record = good[:3] + len(short).to_bytes(2, "big") + short
+    assert asks_for_others(record, b"imap") in (True, False)
+
+
+def test_the_alert_is_one_that_clients_understand() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="mail.example.org")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    incoming.write(NO_APPLICATION_PROTOCOL)
+    with pytest.raises(ssl.SSLError, match="no application protocol"):
+        client.do_handshake()
