@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from mailproxy.auth.destination import fields_of, in_order
+from mailproxy.auth.destination import fields_of
 from mailproxy.auth.fields import Account
 from mailproxy.auth.journal import Journal
 from mailproxy.auth.request import Request
 from mailproxy.auth.resolver import Addresses, Resolve
-from mailproxy.auth.target_fields import Server
+from mailproxy.auth.target_fields import Destination
 from mailproxy.ipc.auth_server_lines import render_fail, render_ok, render_words
 
 
@@ -26,16 +26,14 @@ class Answers:
         destination = account.destination
         if destination is None:
             return self._admit(request, account, account.words)
-        servers = in_order(destination, _name(request))
-        names = {server.host for server in servers if server.is_name}
-        self._resolve(names, partial(self._place, request, account, servers, destination.source_ip))
+        names = {server.host for server in destination.servers if server.is_name}
+        self._resolve(names, partial(self._place, request, account, destination))
 
     def _place(
         self,
         request: Request,
         account: Account,
-        servers: tuple[Server, ...],
-        source_ip: str,
+        destination: Destination,
         resolved: dict[str, Addresses],
         failures: dict[str, str],
     ) -> None:
@@ -43,7 +41,7 @@ class Answers:
             return
         for name, failure in failures.items():
             self._journal.error(request, "proxy", f"DNS lookup of {name} failed: {failure}")
-        place = fields_of(servers, resolved, source_ip)
+        place = fields_of(destination, _name(request), request.service, resolved)
         if place:
             return self._admit(request, account, account.words + render_words(place))
         if not failures:

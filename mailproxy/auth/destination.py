@@ -9,6 +9,12 @@ from mailproxy.auth.target_fields import Destination, Server, of_family
 
 # Enough tries for any login's time, and a line that no worker finds too long.
 _ALTERNATIVES = 64
+_DEFAULT_PORTS = {
+    ("imap", False): "143",
+    ("imap", True): "993",
+    ("pop3", False): "110",
+    ("pop3", True): "995",
+}
 
 
 def in_order(destination: Destination, user: bytes) -> tuple[Server, ...]:
@@ -36,22 +42,27 @@ def _digest(user: bytes, server: bytes) -> bytes:
 
 
 def fields_of(
-    servers: tuple[Server, ...], resolved: Mapping[str, tuple[str, ...]], source_ip: str
+    destination: Destination,
+    user: bytes,
+    service: str,
+    resolved: Mapping[str, tuple[str, ...]],
 ) -> dict[str, str]:
     """Return `host`, `hostip`, `port` and `proxy_alternatives`; nothing if no server has a usable address.
 
     `resolved` has the addresses of each name. `hostip` is there when `host` is a name. An alternative is
-    `host/ip/port`, with no port for the default one; blanks part them.
+    `host/ip/port`, where an empty port is the same as that of `host`; blanks part them.
     """
+    default_port = _DEFAULT_PORTS.get((service, destination.has_tls_port), "")
     chosen: dict[str, str] = {}
     alternatives: list[str] = []
-    for server in servers:
+    for server in in_order(destination, user):
         known = resolved.get(server.host, ()) if server.is_name else (server.host,)
-        addresses = of_family(known, source_ip)
+        addresses = of_family(known, destination.source_ip)
         if not addresses:
             continue
         if chosen:
-            alternatives += [f"{server.host}/{address}/{server.port}" for address in addresses]
+            port = server.port or (default_port if "port" in chosen else "")
+            alternatives += [f"{server.host}/{address}/{port}" for address in addresses]
             continue
         chosen["host"] = server.host
         if server.is_name:

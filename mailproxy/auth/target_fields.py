@@ -57,6 +57,8 @@ class Destination(NamedTuple):
     """One of BALANCES."""
     source_ip: str
     """The local address, whose family is the only one that can be used; or empty."""
+    has_tls_port: bool
+    """Whether the default port is the one where TLS comes first."""
 
 
 def is_proxied(fields: dict[str, str]) -> bool:
@@ -91,7 +93,7 @@ def _place(fields: dict[str, str], sent: dict[str, str]) -> tuple[dict[str, str]
     first, source_ip = servers[0], sent.get("source_ip", "")
     addresses = _given_addresses(fields.get("hostip", ""), servers)
     if not addresses and (first.is_name or len(servers) > 1):
-        return sent, Destination(servers, balance, source_ip)
+        return sent, Destination(servers, balance, source_ip, "ssl" in sent and "starttls" not in sent)
     usable = of_family(addresses or (first.host,), source_ip)
     if not usable:
         raise BadField("field 'source_ip' is of another IP family than the address of the host")

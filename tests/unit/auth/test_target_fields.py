@@ -122,7 +122,9 @@ def test_any_text_is_servers_or_a_fault(text: str) -> None:
 
 def test_list_leaves_the_choice_open() -> None:
     found = left(host="a,b:1", port="143", proxy_balance="hash", source_ip="10.0.0.9")
-    assert found == Destination((Server("a", "143", True), Server("b", "1", True)), "hash", "10.0.0.9")
+    assert found == Destination((Server("a", "143", True), Server("b", "1", True)), "hash", "10.0.0.9", False)
+    assert left(host="a,b", ssl="yes").has_tls_port
+    assert not left(host="a,b", ssl="yes", starttls="yes").has_tls_port
     assert left(host="10.0.0.1,10.0.0.2").balance == "first"
     assert "'proxy_balance'" in fault(proxy_balance="random")
 
