@@ -6,6 +6,9 @@ The library's server can only go on without a protocol then, so the first record
 
 from __future__ import annotations
 
+import socket
+from socket import SocketType
+
 # Alert, TLS 1.2 on the record, 2 bytes: fatal, no_application_protocol (RFC 7301 3.2).
 NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 # A record's header and the most that it may hold.
@@ -13,6 +16,36 @@ PEEK_BYTES = 5 + 16384
 
 _CLIENT_HELLO = 1
 _ALPN = 16
+
+
+class FirstLook:
+    """Waits for a client's first record and leaves it in the socket, which stays the caller's."""
+
+    __slots__ = ("_awaited_bytes", "_sock", "_wanted")
+
+    def __init__(self, sock: SocketType, wanted: bytes) -> None:
+        self._sock = sock
+        self._wanted = wanted
+        self._awaited_bytes = 0
+
+    def is_refused(self) -> bool | None:
+        """Whether the client must be sent away; None until more of him is readable. Raises OSError."""
+        try:
+            data = self._sock.recv(PEEK_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        found = asks_for_others(data, self._wanted) if data else False
+        if found is None:
+            needed = 5 + int.from_bytes(data[3:5], "big") if len(data) >= 5 else 5
+            if needed > self._awaited_bytes:
+                # What stays in the socket would wake us up again at once, and for as long as he likes.
+                self._awaited_bytes = needed
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, needed)
+                return None
+            found = False  # He has ended too early: the library will notice.
+        if self._awaited_bytes:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return found
 
 
 def asks_for_others(data: bytes, wanted: bytes) -> bool | None:

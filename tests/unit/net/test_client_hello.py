@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import secrets
+import select
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from mailproxy.net.client_hello import NO_APPLICATION_PROTOCOL, asks_for_others
+from mailproxy.net.client_hello import NO_APPLICATION_PROTOCOL, FirstLook, asks_for_others
 
 
 def hello(alpn: Sequence[str] = (), name: str = "mail.example.org") -> bytes:
@@ -80,3 +82,74 @@ def test_the_alert_is_one_that_clients_understand() -> None:
     incoming.write(NO_APPLICATION_PROTOCOL)
     with pytest.raises(ssl.SSLError, match="no application protocol"):
         client.do_handshake()
+
+
+class Line:
+    """A connection of which both ends are ours."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.client = socket.create_connection(listener.getsockname())
+            self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.server, _ = listener.accept()
+        self.server.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self.server, select.POLLIN)
+
+    def is_readable(self, wait_s: float = 0.0) -> bool:
+        return bool(self._poll.poll(wait_s * 1000))
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    found = Line()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(("alpn", "refused"), [(["imap"], False), (["http/1.1"], True), ([], False)])
+def test_a_look_leaves_the_record_in_its_place(line: Line, alpn: list[str], refused: bool) -> None:
+    """T10: the library reads it again."""
+    look = FirstLook(line.server, b"imap")
+    assert look.is_refused() is None
+    data = hello(alpn)
+    line.client.sendall(data)
+    assert line.is_readable(5)
+    assert look.is_refused() is refused
+    assert line.server.recv(65536) == data
+
+
+def test_a_slow_client_wakes_nobody_up(line: Line) -> None:
+    """T04: the part that is there is not told again; the whole is."""
+    look, data = FirstLook(line.server, b"imap"), hello(["http/1.1"])
+    line.client.sendall(data[:1])
+    assert line.is_readable(5)
+    assert look.is_refused() is None
+    assert not line.is_readable()
+    line.client.sendall(data[1:20])
+    assert line.is_readable(5)
+    assert look.is_refused() is None
+    assert not line.is_readable()
+    line.client.sendall(data[20:])
+    assert line.is_readable(5)
+    assert look.is_refused() is True
+    assert line.server.recv(65536) == data
+    line.client.sendall(b"x")
+    assert line.is_readable(5)
+
+
+@pytest.mark.parametrize("length", [0, 3, 100])
+def test_a_client_that_ends_in_between_is_left_to_the_library(line: Line, length: int) -> None:
+    """T05: no loop at the end of the connection."""
+    look = FirstLook(line.server, b"imap")
+    line.client.sendall(hello()[:length])
+    line.client.shutdown(socket.SHUT_WR)
+    assert line.is_readable(5)
+    for _ in range(3):
+        if look.is_refused() is not None:
+            return
+    pytest.fail("waits for ever")
