@@ -10,6 +10,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailproxy.base.text import printable
@@ -119,6 +120,8 @@ def _given_addresses(hostip: str, servers: tuple[Server, ...]) -> tuple[str, ...
     return addresses
 
 
+# Backends are few, and to parse an address takes as long as all the rest of a row.
+@lru_cache(maxsize=1024)
 def parse_servers(host: str, default_port: str) -> tuple[Server, ...]:
     """Read `name[:port]`, `address[:port]`, `[v6]:port` or a bare IPv6 address, split by commas.
 

@@ -391,3 +391,32 @@ def test_tokens_are_in_no_log(tmp_path: Path, mechanism: str) -> None:
         assert "top.secret" not in shown
         assert message.decode() not in shown
         assert "<hidden>" in shown
+
+
+def test_name_service_that_hangs_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B01, A23: neither addresses nor lookups wait for DNS; one query serves all who want a name."""
+    gate, asked = tmp_path / "dns", tmp_path / "asked"
+    asked.touch()
+
+    def query(name: str) -> tuple[str, ...]:
+        with asked.open("a") as file:
+            file.write(name + "\n")
+        wait_until(gate.exists)
+        return ("10.0.0.7",)
+
+    monkeypatch.setattr("mailproxy.auth.resolver.query_system", query)
+    rows = {f"user{n}": Row(b"s", {"proxy": "", "host": f"host{n % 20}"}) for n in range(40)}
+    table = Table({"john": JOHN, **rows}, blocking=True)
+    with AuthChild(tmp_path, replace(SETTINGS, worker_max_count=1), [table]) as child:
+        client = child.connect()
+        for number in range(40):
+            client.ask(number + 1, plain(b"user%d" % number, b"s"))
+        client.ask(100, plain(b"john", b"s"))
+        assert client.line() == OK % 100
+        gate.touch()
+        answers = {client.line() for _ in range(40)}
+    ok = b"OK\t%d\tuser=user%d\tproxy\thost=host%d\thostip=10.0.0.7\tpass=s"
+    assert answers == {ok % (number + 1, number, number % 20) for number in range(40)}
+    assert sorted(asked.read_text().split()) == sorted(f"host{number}" for number in range(20))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailproxy.auth.database import Row
 from mailproxy.auth.fields import Account, is_forwardable, read_row, refused_network
+from mailproxy.ipc.auth_protocol import parse_fields
 
 
 def account(password: bytes | None = b"s", /, **fields: str) -> Account:
@@ -86,6 +89,46 @@ def test_unknown_scheme_is_a_fault_without_the_hash() -> None:
 def test_text_that_cannot_be_sent_is_a_fault() -> None:
     """A13: a lone surrogate ends one login, not the process."""
     assert account(x="\ud800").fault == "a field is not valid text"
+
+
+NAMES = (
+    *(
+        "proxy",
+        "proxy_maybe",
+        "host",
+        "hostip",
+        "port",
+        "destuser",
+        "pass",
+        "user",
+        "ssl",
+        "starttls",
+        "master",
+    ),
+    *("proxy_mech", "proxy_timeout", "proxy_balance", "proxy_alternatives", "source_ip", "nologin", "x"),
+)
+TEXTS = st.sampled_from(["", "10.0.0.1", "::1", "a,b:1", "yes", "5 s", "hash"]) | st.text(
+    st.characters(codec=None), max_size=12
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), TEXTS), st.booleans())
+def test_any_row_is_an_account(fields: dict[str, str], proxied: bool) -> None:
+    """A13, A23, C04: no exception; a fault fit for the log, or fields fit for the worker."""
+    if proxied:
+        fields = {"proxy": "", "host": "10.0.0.1", **fields}
+    found = read_row(Row(b"s", fields), "PLAIN")
+    assert found.fault.isascii()
+    assert found.fault == "" or found.fault.isprintable()
+    if found.fault:
+        return
+    sent = parse_fields(found.words.split(b"\t")[1:])
+    assert b"\n" not in found.words
+    if b"proxy" in sent:
+        assert (b"host" in sent) == (found.destination is None)
+        for name in (b"host", b"hostip", b"destuser", b"pass", b"master", b"proxy_mech", b"source_ip"):
+            assert not set(sent.get(name, b"")) & set(b"\r\n\0")
+        assert sent.get(b"ssl", b"yes") in (b"yes", b"any-cert")
 
 
 def test_forwardable() -> None:
