@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailproxy.base.errors import ConfigError
+from mailproxy.cli import EXIT_FATAL, main
 from mailproxy.config.load import load
 from mailproxy.config.settings import Settings
 from mailproxy.process.certificates import Certificates
@@ -125,3 +126,25 @@ def test_one_warning_for_both_protocols(place: Place) -> None:
     place.pair.replace_with(place.authority.issue("mail.example.org", file="short", days=9.5))
     (warning,) = Certificates(place.settings()).warnings()
     assert warning.startswith(f"SSL certificate {place.pair.cert} ends on ")
+
+
+@pytest.mark.parametrize("option", ["--check", "-F"])
+def test_the_command_refuses_a_pair_that_does_not_fit(
+    place: Place, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """T12: before anything is touched."""
+    place.pair.key.write_bytes(place.other().key.read_bytes())
+    folder = place.path.parent
+    place.settings(f"base_dir = {folder}/base\nlog_path = {folder}/log\n")
+    assert main([option, "-c", str(place.path)]) == EXIT_FATAL
+    assert capsys.readouterr().err.startswith(
+        f"Error: SSL key file {place.pair.key} does not fit certificate "
+    )
+    assert not (folder / "base").exists()
+
+
+def test_the_check_tells_of_an_end_that_is_near(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.pair.replace_with(place.authority.issue("mail.example.org", file="short", days=9.5))
+    place.settings()
+    assert main(["--check", "-c", str(place.path)]) == 0
+    assert f"Warning: SSL certificate {place.pair.cert} ends on " in capsys.readouterr().err
