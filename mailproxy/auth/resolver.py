@@ -16,6 +16,8 @@ from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 
 TTL_S = 60.0
+# So long after that the answer is still given, while a thread asks anew: longer than any query takes.
+GRACE_S = 60.0
 FAILURE_TTL_S = 5.0
 _NAMES = 1024
 _ADDRESSES = 8
@@ -45,8 +47,8 @@ class _Known:
 class Resolver:
     """Resolves names without blocking the caller; one query for a name at a time.
 
-    An answer is good for 60 s and a failure for 5 s. When DNS fails the old answer stays, and while it
-    keeps failing nobody waits for it who can have an old answer.
+    An answer is good for 60 s and a failure for 5 s. A name that is asked for all the time is asked anew
+    while the old answer is given, so that nobody waits; when DNS fails the old answer stays.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class Resolver:
             known = self._known[name] = _Known()
             self._forget_oldest()
         self._known.move_to_end(name)
-        if self._clock() < known.fresh_until:
+        now = self._clock()
+        if now < known.fresh_until:
             return done(known.addresses, known.failure)
-        answers_now = bool(known.failure and known.addresses)
+        answers_now = bool(known.addresses and (known.failure or now < known.fresh_until + GRACE_S))
         if not answers_now:
             known.waiting.append(done)
         if not known.is_asking:

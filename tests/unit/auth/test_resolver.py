@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mailproxy.auth.resolver import FAILURE_TTL_S, TTL_S, Resolver, interleave, query_system
+from mailproxy.auth.resolver import FAILURE_TTL_S, GRACE_S, TTL_S, Resolver, interleave, query_system
 from mailproxy.base.level import Level
 
 
@@ -61,10 +61,25 @@ def test_asks_once_in_a_minute() -> None:
     service.now += TTL_S - 1
     assert service.resolved() == (("10.0.0.1",), "")
     assert service.asked == ["mail"]
-    service.now += 2
+    service.now += TTL_S + GRACE_S
     service.addresses = ("10.0.0.2",)
     assert service.resolved() == (("10.0.0.2",), "")
     assert service.asked == ["mail", "mail"]
+
+
+def test_name_in_use_is_refreshed_behind_the_scenes() -> None:
+    """B01: neither a slow name service nor one that begins to hang delays a login."""
+    service = Service()
+    service.resolved()
+    service.now += TTL_S + 1
+    service.addresses = ("10.0.0.2",)
+    service.answers.clear()
+    service.ask()
+    service.ask()
+    assert (service.answers, len(service.jobs)) == ([(("10.0.0.1",), "")] * 2, 1)
+    service.run()
+    assert len(service.answers) == 2
+    assert service.resolved() == (("10.0.0.2",), "")
 
 
 def test_who_asks_together_shares_one_query_and_waits_for_it() -> None:
@@ -93,7 +108,7 @@ def test_old_answer_outlives_the_name_service() -> None:
     service.resolved()
     service.failure = OSError(0, "Temporary failure in name resolution")
     for _ in range(3):
-        service.now += TTL_S + 1
+        service.now += TTL_S + GRACE_S + 1
         assert service.resolved()[0] == ("10.0.0.1",)
     assert len(service.asked) == 4
     expected = (
