@@ -150,7 +150,7 @@ class Generation:
             for _ in range(group.to_spawn(self._reactor.now)):
                 if not self._spawn_login(settings, group):
                     break
-            for pid, order in group.orders():
+            for pid, order in group.orders(self._reactor.now):
                 self._spawner.children[pid].order(order)
 
     def tick(self) -> None:

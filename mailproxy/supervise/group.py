@@ -19,6 +19,7 @@ from mailproxy.ipc.status import Order, State, Status
 
 _STALL_MIN_S = 1.0
 _STALL_MAX_S = 60.0
+_GRACE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class GroupPolicy:
         """Whether anything is to be done as time goes by; an idle group costs no wake-up."""
         return bool(self._stall_s) or self._wanted > self._base_count or self.listening < self._wanted
 
-    def orders(self) -> list[tuple[int, Order]]:
+    def orders(self, now_s: float) -> list[tuple[int, Order]]:
         """What full workers must do when no other can be forked: let go of clients that are not logged in."""
         if self.listening or len(self._workers) < self._max_count:
             return []
@@ -127,4 +128,6 @@ class GroupPolicy:
         ]
         if not self._per_connection:
             return [(pid, Order.LISTEN_ANYWAY) for _, pid in with_logins]
-        return [(min(with_logins)[1], Order.DROP_OLDEST_LOGIN)] if with_logins else []
+        # A second's grace: else whoever gets the last process would be dropped before he can log in.
+        longest = min(with_logins, default=(now_s, 0))
+        return [(longest[1], Order.DROP_OLDEST_LOGIN)] if now_s - longest[0] >= _GRACE_S else []

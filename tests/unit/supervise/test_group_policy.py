@@ -91,12 +91,15 @@ def test_the_worker_that_has_been_full_for_longest_drops_a_login() -> None:
     group.policy.on_status(2, LOGINS, 1)
     group.policy.on_status(1, LOGINS, 2)
     group.fork(2)
-    assert group.policy.orders() == []
-    group.policy.on_status(3, FULL, 3)
-    assert group.policy.orders() == [(2, Order.DROP_OLDEST_LOGIN)]
-    for pid in (1, 2):
-        group.policy.on_status(pid, FULL, 4)
-    assert group.policy.orders() == []
+    assert group.policy.orders(2) == []
+    group.policy.on_status(3, FULL, 2)
+    assert group.policy.orders(2) == [(2, Order.DROP_OLDEST_LOGIN)]
+    group.policy.on_status(2, FULL, 2.5)
+    assert group.policy.orders(2.9) == []  # who came last has a second for his login
+    assert group.policy.needs_ticks
+    assert group.policy.orders(3) == [(1, Order.DROP_OLDEST_LOGIN)]
+    group.policy.on_status(1, FULL, 4)
+    assert group.policy.orders(9) == []
 
 
 def test_full_workers_listen_anyway_when_no_more_may_be_forked() -> None:
@@ -105,9 +108,9 @@ def test_full_workers_listen_anyway_when_no_more_may_be_forked() -> None:
     group.fork(0)
     group.policy.on_status(1, LOGINS, 1)
     group.policy.on_status(2, FULL, 1)
-    assert group.policy.orders() == []
+    assert group.policy.orders(1) == []
     group.policy.on_status(3, LOGINS, 1)
-    assert group.policy.orders() == [(1, Order.LISTEN_ANYWAY), (3, Order.LISTEN_ANYWAY)]
+    assert group.policy.orders(1) == [(1, Order.LISTEN_ANYWAY), (3, Order.LISTEN_ANYWAY)]
     assert group.policy.needs_ticks
 
 
@@ -256,7 +259,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     @invariant()
     def orders_go_to_the_living_only(self) -> None:
-        for pid, _order in self.group.policy.orders():
+        for pid, _order in self.group.policy.orders(self.now_s):
             assert self.states[pid] is State.FULL_WITH_LOGINS
 
     def teardown(self) -> None:
