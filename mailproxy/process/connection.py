@@ -15,6 +15,7 @@ from mailproxy.ipc.escape import escape
 from mailproxy.net.reactor import READ, WRITE, Timer
 from mailproxy.net.relay import Relay
 from mailproxy.net.tls import Stream, TlsSocket
+from mailproxy.net.tls_accept import TlsAccept
 from mailproxy.process.backend_link import BackendLink
 from mailproxy.session.client import Client
 from mailproxy.session.out import BackendTls
@@ -48,7 +49,10 @@ def _own_fault(
 
 
 class Connection:
-    """Owns the client's socket and, while logging in, the backend's, until `detach` or `close`."""
+    """Owns the client's stream and, while logging in, the backend's, until `detach` or `close`.
+
+    The stream must be watched by the reactor, with `on_client` as its callback.
+    """
 
     __slots__ = (
         "_auth_link",
@@ -63,15 +67,15 @@ class Connection:
         "_request_id",
         "_session",
         "_timer",
+        "_tls_accept",
         "_to_client",
         "_worker",
         "client",
     )
 
-    def __init__(self, worker: Worker, sock: SocketType, client: Client) -> None:
-        sock.setblocking(False)
+    def __init__(self, worker: Worker, stream: Stream, client: Client) -> None:
         self._worker = worker
-        self._client: Stream = sock
+        self._client = stream
         self._backend: BackendLink | None = None
         self._client_events = READ
         self._client_ended = False
@@ -84,21 +88,16 @@ class Connection:
         self._to_client = b""
         self._drop_bytes = _LINGER_BYTES
         self._session: Session | None = None
+        self._tls_accept: TlsAccept | None = None
         self.client = client
-        worker.reactor.add(sock.fileno(), READ, self._on_client)
 
     @_own_fault
-    def start(self) -> None:
-        """Greet the client."""
+    def start(self, accepted_at: float) -> None:
+        """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
         challenge = worker.apop_challenge(self._auth_link)
         self._session = Session(worker.policy, self, self.client, worker.tags.next(), challenge)
-        self._session.start(worker.reactor.now)
-
-    def start_with_tls(self) -> None:
-        """Shake hands, then greet the client; his time for the login runs from here."""
-        self.set_deadline(self._worker.reactor.now + self._worker.policy.login_timeout_s)
-        self.start_client_tls()
+        self._session.start(accepted_at)
 
     @property
     def is_evictable(self) -> bool:
@@ -120,7 +119,8 @@ class Connection:
     # -- the client ---------------------------------------------------------------------------------------
 
     @_own_fault
-    def _on_client(self, events: int) -> None:
+    def on_client(self, events: int) -> None:
+        """Take an event of the client's stream."""
         if events & WRITE:
             self._flush_client()
         session = self._session
@@ -178,46 +178,34 @@ class Connection:
             self._client_events = events
             self._worker.reactor.change(self._client.fileno(), events)
 
-    # -- TLS of the client --------------------------------------------------------------------------------
+    # -- STARTTLS -----------------------------------------------------------------------------------------
 
     def start_client_tls(self) -> None:
         """Begin the handshake; the client speaks first."""
-        if not isinstance(self._client, SocketType) or self._worker.tls is None:
+        worker = self._worker
+        if not isinstance(self._client, SocketType) or worker.tls is None:
             raise RuntimeError("BUG: TLS twice, or without a certificate")
-        fd = self._client.fileno()
-        self._worker.reactor.replace(fd, self._on_handshake)
-        try:
-            self._client = TlsSocket(self._client, self._worker.tls, is_server=True)
-        except (OSError, ValueError):  # He is gone already; the socket was closed.
-            self._worker.reactor.forget(fd)
-            self._client_is_closed = True
-            self._worker.reactor.flush_soon(self._lose_client)
+        self._tls_accept = TlsAccept(
+            worker.reactor, self._client, worker.tls, worker.service, self._on_tls, self._on_tls_failed
+        )
 
-    @_own_fault
-    def _on_handshake(self, _events: int) -> None:
-        stream = self._client
-        if not isinstance(stream, TlsSocket):
-            return
-        try:
-            done = stream.handshake()
-        except OSError as error:
-            if self._worker.verbose_ssl:
-                why = printable(error.strerror or str(error))
-                self.log(Level.INFO, f"TLS handshake failed: {why}: rip={self.client.rip}")
-            self._lose_client()
-            return
-        if not done:
-            self._client_events = WRITE if stream.waits_to_write else READ
-            self._worker.reactor.change(stream.fileno(), self._client_events)
-            return
-        self._worker.reactor.replace(stream.fileno(), self._on_client)
+    def _on_tls(self, stream: TlsSocket) -> None:
+        self._tls_accept = None
+        self._client = stream
+        self._client_events = READ
+        self._worker.reactor.replace(stream.fileno(), self.on_client)
         client = self.client
         client.secured, client.tls = True, stream.describe()
         client.cert_name = stream.peer_name()
-        if self._session is None:
-            self.start()
-        else:
+        if self._session is not None:
             self._session.on_client_tls_started(self._worker.reactor.now)
+
+    def _on_tls_failed(self, why: str) -> None:
+        self._tls_accept = None
+        self._client_is_closed = True
+        if self._worker.verbose_ssl:
+            self.log(Level.INFO, f"TLS handshake failed: {printable(why)}: rip={self.client.rip}")
+        self._lose_client()
 
     # -- auth ---------------------------------------------------------------------------------------------
 
@@ -349,6 +337,11 @@ class Connection:
         """Send what is queued, say goodbye by FIN, then close."""
         self.hang_up()
         self._release()
+        if self._tls_accept is not None:
+            # In the middle of a handshake nothing can be said to him.
+            self._tls_accept.close()
+            self._tls_accept = None
+            self._client_is_closed = self._client_ended = True
         self._worker.session_ended(self)
         if self._client_ended:
             self._finish()

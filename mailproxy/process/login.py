@@ -27,7 +27,9 @@ from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import PipePool, Relay
 from mailproxy.net.signals import Signals
+from mailproxy.net.tls import Stream
 from mailproxy.process import child
+from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_link import TlsContexts
 from mailproxy.process.connection import Connection
@@ -80,7 +82,7 @@ class Worker:
         self.pipes = PipePool()
         self.tags = _Tags()
         self.policy: Policy
-        self.sessions: dict[Connection, None] = {}
+        self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
         self._state: State | None = None
@@ -96,6 +98,8 @@ class Worker:
         self.tls = tls
         self.backend_tls: TlsContexts | None = None
         self.verbose_ssl = settings.tls.verbose_ssl
+        self._with_header = False
+        self.haproxy_timeout_s = 3.0
         self._listeners = [*listeners, *tls_listeners]
         self._tls_fds = {listener.fileno() for listener in tls_listeners}
         self._own_addresses = {
@@ -125,7 +129,8 @@ class Worker:
             links = list(reversed(self.auth_links))
             mechanisms = {m.name: m for link in links for m in link.mechanisms}
             self._links = {m.name: link for link in links for m in link.mechanisms}
-            self.policy = _policy(self._settings, list(mechanisms.values()), self._host_name)
+            has_tls = self.tls is not None
+            self.policy = _policy(self._settings, list(mechanisms.values()), self._host_name, has_tls)
             self._settle()
 
     def link_for(self, mechanism: bytes) -> AuthLink:
@@ -144,18 +149,36 @@ class Worker:
 
     def _on_accept(self, sock: SocketType, address: tuple[str, int], listener: socket.socket) -> None:
         lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
+        with_tls = listener.fileno() in self._tls_fds
         rip, rport = address[:2]
         client = Client(lip, rip, lport, rport, is_secured(lip, rip, has_tls=False), self._pid)
         if self._settings.login_process_per_connection:
             self._leave_listeners(rip)
-        connection = Connection(self, sock, client)
-        self.sessions[connection] = None
-        if listener.fileno() in self._tls_fds:
-            connection.start_with_tls()
+        if with_tls or self._with_header:
+            arrival = Arrival(self, sock, client)
+            self.sessions[arrival] = None
+            arrival.start(with_header=self._with_header, with_tls=with_tls)
         else:
-            connection.start()
+            sock.setblocking(False)
+            connection = Connection(self, sock, client)
+            self.reactor.add(sock.fileno(), READ, connection.on_client)
+            self.sessions[connection] = None
+            connection.start(self.reactor.now)
         if len(self.sessions) + len(self.relays) > self._limit:
             self._evict_oldest()
+        self._settle()
+
+    def greet(self, arrival: Arrival, stream: Stream) -> None:
+        """Begin the session of a client whose header was read and whose TLS stands."""
+        connection = Connection(self, stream, arrival.client)
+        self.reactor.replace(stream.fileno(), connection.on_client)
+        self.sessions.pop(arrival, None)
+        self.sessions[connection] = None
+        connection.start(arrival.accepted_at)
+
+    def arrival_ended(self, arrival: Arrival) -> None:
+        """Forget a client who did not get as far as the greeting."""
+        self.sessions.pop(arrival, None)
         self._settle()
 
     def _leave_listeners(self, rip: str) -> None:
@@ -284,7 +307,9 @@ class Worker:
         self.reactor.stop()
 
 
-def _policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name: str) -> Policy:
+def _policy(
+    settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name: str, has_tls: bool
+) -> Policy:
     return Policy(
         LoginProtocol(settings.protocol),
         mechanisms,
@@ -298,6 +323,8 @@ def _policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name:
         log_format=settings.login_log_format,
         verbose=settings.auth_verbose,
         host_name=host_name,
+        tls_available=has_tls,
+        tls_required=settings.tls.required,
     )
 
 
