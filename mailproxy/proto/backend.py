@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES, BACKEND_LOGIN_BYTES, BACKEND_LOGIN_LINES
+from mailproxy.base.secret import Secret
 from mailproxy.proto.frontend import Refusal
 from mailproxy.proto.linebuf import LineBuffer, LineTooLong
 
@@ -17,14 +18,68 @@ class Verdict(Enum):
     ACCEPTED = "`line` is its OK, the bytes behind it are in `buffer`"
     REFUSED = "it said no: `refusal` for the client, `line` for the log"
     BROKEN = "it cannot be used: `why` for the log"
+    START_TLS = "it agreed to TLS: begin, and tell `on_tls_started`; until then it has nothing to say"
+
+
+class Identity(NamedTuple):
+    """For whom we speak, told to backends that ask. Each value is one word without quotes or backslashes."""
+
+    session_id: bytes
+    """May be empty."""
+    originating_ip: bytes
+    originating_port: int
+    connected_ip: bytes
+    connected_port: int
+    ttl: int
+    """How many more proxies may pass the login on."""
+
+
+class Account:
+    """Who logs in at a backend, and how; shared by all tries until one of them takes the password."""
+
+    __slots__ = ("_password", "identity", "master", "mechanism", "starttls", "user")
+
+    def __init__(
+        self,
+        user: bytes,
+        password: Secret,
+        *,
+        master: bytes = b"",
+        mechanism: bytes = b"",
+        starttls: bool = False,
+        identity: Identity | None = None,
+    ) -> None:
+        """Take values without CR, LF or NUL."""
+        self.user = user
+        self._password: Secret | None = password
+        self.master = master
+        """Whose password it is, if not the user's."""
+        self.mechanism = mechanism
+        """Upper case; empty for LOGIN or USER and PASS."""
+        self.starttls = starttls
+        self.identity = identity
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a backend may have been given the password: then there is no other try."""
+        return self._password is None
+
+    def take_password(self) -> bytes:
+        """Return the password, once. UNSAFE: the caller sends it to the backend or drops it."""
+        password, self._password = self._password, None
+        if password is None:
+            raise RuntimeError("BUG: a password was taken twice")
+        return password.reveal()
 
 
 class Backend(Protocol):
-    """One login at one backend. After a verdict other than WAIT nothing more is fed."""
+    """One login at one backend. After REFUSED, ACCEPTED and BROKEN nothing more is fed."""
 
     line: bytes
     refusal: Refusal
     why: str
+    capability: bytes
+    """What the backend announced last, as it stood there; empty if nothing, and on POP3."""
 
     @property
     def buffer(self) -> LineBuffer:
@@ -32,6 +87,9 @@ class Backend(Protocol):
 
     def on_data(self, data: bytes) -> Verdict:
         """Handle every complete line at once."""
+
+    def on_tls_started(self) -> None:
+        """Go on within TLS; what was learnt in the clear is forgotten."""
 
 
 class BackendLines:

@@ -138,8 +138,8 @@ class Frontend(Protocol):
     def refer(self, user: bytes, mechanism: bytes, host: bytes, port: int, text: bytes) -> bool:
         """End the command with the place where to log in instead; False if the protocol has no such reply."""
 
-    def accept(self, backend_line: bytes) -> bytes:
-        """Return the client's OK, made of what the backend said."""
+    def accept(self, backend_line: bytes, capability: bytes) -> bytes:
+        """Return the client's OK, made of what the backend said; `capability` is what it announced."""
 
     def farewell(self, text: bytes, in_use: bool = False) -> None:
         """Say why the connection is closed; `in_use` if trying again soon may help."""

@@ -10,6 +10,12 @@ EMPTY_RESPONSE = b"="
 
 PLAIN = b"PLAIN"
 APOP = b"APOP"
+LOGIN = b"LOGIN"
+XOAUTH2 = b"XOAUTH2"
+OAUTHBEARER = b"OAUTHBEARER"
+OAUTH = (XOAUTH2, OAUTHBEARER)
+"""A failure comes as a challenge, which has to be answered before the backend says no."""
+BACKEND_MECHANISMS = (PLAIN, LOGIN, *OAUTH)
 
 
 def decode(line: bytes) -> bytes | None:
@@ -28,9 +34,24 @@ def encode(message: bytes) -> bytes:
     return b2a_base64(message, newline=False)
 
 
-def plain(user: bytes, password: bytes) -> bytes:
-    """Return the base64 message of mechanism PLAIN for a user who logs in as himself (RFC 4616)."""
-    return b2a_base64(b"\0%s\0%s" % (user, password), newline=False)
+def plain(user: bytes, password: bytes, authzid: bytes = b"") -> bytes:
+    """Return the base64 message of mechanism PLAIN (RFC 4616); without `authzid` the user is himself."""
+    return b2a_base64(b"%s\0%s\0%s" % (authzid, user, password), newline=False)
+
+
+def responses(mechanism: bytes, user: bytes, master: bytes, password: bytes) -> list[bytes]:
+    """Return the base64 messages of a client who logs in at a backend, in order.
+
+    OAuth's password is a token (RFC 7628, and Google's XOAUTH2). No value may hold CR, LF, NUL or byte 1.
+    """
+    if mechanism == LOGIN:
+        return [encode(user), encode(password)]
+    if mechanism == XOAUTH2:
+        return [encode(b"user=%s\x01auth=Bearer %s\x01\x01" % (user, password))]
+    if mechanism == OAUTHBEARER:
+        name = user.replace(b"=", b"=3D").replace(b",", b"=2C")
+        return [encode(b"n,a=%s,\x01auth=Bearer %s\x01\x01" % (name, password))]
+    return [plain(master, password, user) if master else plain(user, password)]
 
 
 def apop(challenge: bytes, name: bytes, digest: bytes) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PROXY_TTL = 5
+"""How many proxies in a row one login may pass, as in Dovecot."""
+
 
 class Client:
     """One accepted connection, as text fit for the log; `pid` is the worker's."""
@@ -12,6 +15,7 @@ class Client:
         "lip",
         "lport",
         "pid",
+        "proxy_ttl",
         "rip",
         "rport",
         "secured",
@@ -30,6 +34,8 @@ class Client:
         """TLS, or a client on this very host: see `is_secured`."""
         self.pid = pid
         self.session_id = session_id
+        self.proxy_ttl = PROXY_TTL
+        """How many connections may still follow from this one."""
         self.is_trusted = False
         """Whether he may say for whom he speaks: another proxy."""
         self.tls = ""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import product
 from typing import NamedTuple
 
-from mailproxy.base.secret import Secret
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.proto import sasl
-from mailproxy.proto.backend import Backend
+from mailproxy.proto.backend import Account, Backend
 from mailproxy.proto.frontend import TLS_ACTIVE, TLS_MISSING, Face, Frontend
 from mailproxy.proto.imap import render as imap
 from mailproxy.proto.imap.backend import ImapBackend
@@ -48,11 +47,14 @@ class Policy:
         "_networks",
         "apop_offered",
         "backend_port",
+        "backend_tls_port",
         "host_name",
         "log_line",
         "login_timeout_s",
+        "max_reconnects",
         "mechanisms",
         "name",
+        "own_addresses",
         "protocol",
         "proxy_timeout_s",
         "verbose",
@@ -76,11 +78,14 @@ class Policy:
         tls_available: bool = False,
         tls_required: bool = False,
         trusted_networks: Sequence[str] = (),
+        own_addresses: Collection[tuple[str, int]] = (),
+        max_reconnects: int = 0,
     ) -> None:
         """Take auth's mechanisms in its order, and the settings under Dovecot's names.
 
         `capability` is the fixed part of the list; `host_name` goes into APOP challenges. `tls_required` is
-        `ssl = required`, `trusted_networks` is `login_trusted_networks`.
+        `ssl = required`, `trusted_networks` is `login_trusted_networks`, `max_reconnects` is
+        `login_proxy_max_reconnects`; `own_addresses` are the pairs of address and port that lead back here.
         """
         self.protocol = protocol
         self.name = protocol.name
@@ -89,6 +94,9 @@ class Policy:
         self.apop_offered = protocol is LoginProtocol.POP3 and sasl.APOP in self.mechanisms
         """Whether a session should be given a challenge, `<pid.id.time.random@host_name>`."""
         self.backend_port = 143 if protocol is LoginProtocol.IMAP else 110
+        self.backend_tls_port = 993 if protocol is LoginProtocol.IMAP else 995
+        self.own_addresses = frozenset(own_addresses)
+        self.max_reconnects = max_reconnects
         self.login_timeout_s = login_timeout_s
         self.proxy_timeout_s = proxy_timeout_s
         self.verbose = verbose
@@ -171,11 +179,11 @@ class Policy:
             return ImapFrontend(face, send)
         return Pop3Frontend(face, send, apop_challenge)
 
-    def backend(self, user: bytes, password: Secret, tag: bytes, send: Send) -> Backend:
+    def backend(self, account: Account, tag: bytes, send: Send) -> Backend:
         """Make the side of the backend."""
         if self.protocol is LoginProtocol.IMAP:
-            return ImapBackend(user, password, tag, send)
-        return Pop3Backend(user, password, tag, send)
+            return ImapBackend(account, tag, send)
+        return Pop3Backend(account, tag, send)
 
 
 def _is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:

@@ -40,15 +40,15 @@ from mailproxy.base.limits import SASL_LINE_BYTES
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Fields, Outcome, Reply
 from mailproxy.proto import sasl
-from mailproxy.proto.backend import Backend, Verdict
+from mailproxy.proto.backend import Verdict
 from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_response
+from mailproxy.session.attempts import Attempts
 from mailproxy.session.client import Client
 from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
 from mailproxy.session.target import (
     BadTarget,
-    Target,
     check_referral,
     check_target,
     one_line,
@@ -82,8 +82,8 @@ class Session:
 
     # fmt: off
     __slots__ = (
-        "_apop_challenge", "_backend", "_client", "_face", "_frontend", "_is_paused", "_login_deadline",
-        "_mechanism", "_out", "_policy", "_state", "_tag", "_target", "_user",
+        "_apop_challenge", "_attempts", "_client", "_face", "_frontend", "_is_paused", "_login_deadline",
+        "_mechanism", "_out", "_policy", "_state", "_tag", "_user",
     )
     # fmt: on
 
@@ -100,8 +100,7 @@ class Session:
         self._face = policy.face(client)
         self._apop_challenge = apop_challenge if policy.apop_offered else b""
         self._frontend = policy.frontend(self._face, out.send_client, self._apop_challenge)
-        self._backend: Backend | None = None
-        self._target: Target | None = None
+        self._attempts: Attempts | None = None
         self._state = State.COMMAND
         self._mechanism = b""
         self._user = b""
@@ -288,12 +287,14 @@ class Session:
     def _on_accepted(self, fields: Fields, now: float) -> None:
         if b"proxy" in fields:
             try:
-                target = check_target(fields, self._user, self._policy.backend_port)
+                target = check_target(fields, self._user, self._policy, self._client)
             except BadTarget as problem:
                 self._out.log(Level.ERROR, f"proxy({self.user}): {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
-            self._dial(target, now)
+            self._state = State.DIALLING
+            self._attempts = Attempts(self._policy, self._out, target, self._tag, self.user)
+            self._attempts.begin(now, self._login_deadline)
             return
         reason = one_line(fields.get(b"reason", b""))
         if self._refer(fields, reason):
@@ -336,55 +337,60 @@ class Session:
 
     # The backend
 
-    def _dial(self, target: Target, now: float) -> None:
-        self._target = target
-        password = target.take_password()
-        self._backend = self._policy.backend(target.user, password, self._tag, self._out.send_backend)
-        self._state = State.DIALLING
-        self._out.set_deadline(min(self._login_deadline, now + self._policy.proxy_timeout_s))
-        self._out.dial(target.host, target.port)
-
     def on_backend_data(self, data: bytes, now: float) -> None:
         """Take bytes that the backend sent."""
-        backend, target = self._backend, self._target
-        if backend is None or target is None:
+        attempts = self._attempts
+        if attempts is None:
             return
         self._state = State.BACKEND
-        verdict = backend.on_data(data)
+        verdict = attempts.on_data(data)
         if verdict is Verdict.WAIT:
             return
+        backend = attempts.backend
         if verdict is Verdict.ACCEPTED:
-            self._detach(backend, target)
-        elif verdict is Verdict.REFUSED:
-            place = f"{target.host}:{target.port}"
-            self._log_verbose(f"proxy({self.user}): Login failed to {place}: {printable(backend.line)}")
-            self._fail_backend(backend.refusal)
+            self._detach(attempts)
+            return
+        refusal = Refusal.TEMPORARY
+        if verdict is Verdict.REFUSED:
+            refusal = backend.refusal
+            self._log_verbose(
+                f"proxy({self.user}): Login failed to {attempts.server}: {printable(backend.line)}"
+            )
         else:
             self._out.log(Level.ERROR, f"{self._policy.protocol.value}-proxy({self.user}): {backend.why}")
+        attempts.hang_up()
+        self._fail_backend(refusal)
+
+    def on_backend_tls_started(self, now: float) -> None:
+        """Take it that the handshake with the backend was successful, and its certificate is accepted."""
+        if self._attempts is not None:
+            self._attempts.on_tls_started()
+
+    def on_backend_lost(self, why: str, now: float, is_final: bool = False) -> None:
+        """Take it that the backend cannot be reached or is gone; `why` is printable, for the log.
+
+        `is_final` if another try cannot help: its certificate is not accepted.
+        """
+        if self._attempts is not None:
+            self._go_on(self._attempts.on_lost(why, now, is_final))
+
+    def _go_on(self, is_dialling: bool) -> None:
+        if is_dialling:
+            self._state = State.DIALLING
+        else:
             self._fail_backend(Refusal.TEMPORARY)
 
-    def on_backend_lost(self, why: str, now: float) -> None:
-        """Take it that the backend cannot be reached or is gone; `why` is printable, for the log."""
-        target = self._target
-        if target is None:
-            return
-        what = f"connect({target.host}, {target.port}) failed"
-        if self._state is State.BACKEND:
-            what = f"Remote {target.host}:{target.port} disconnected"
-        self._out.log(Level.ERROR, f"proxy({self.user}): {what}: {why}")
-        self._fail_backend(Refusal.TEMPORARY)
-
     def _fail_backend(self, refusal: Refusal) -> None:
-        self._backend = self._target = None
-        self._out.hang_up()
+        self._attempts = None
         self._out.set_deadline(self._login_deadline)
         self._refuse(refusal)
 
-    def _detach(self, backend: Backend, target: Target) -> None:
+    def _detach(self, attempts: Attempts) -> None:
         self._state = State.DETACHED
-        to_client = self._frontend.accept(backend.line) + backend.buffer.take_rest()
-        self._log_login(f"proxy({self.user}): started proxying to {target.host}:{target.port}")
-        self._backend = self._target = None
+        backend = attempts.backend
+        to_client = self._frontend.accept(backend.line, backend.capability) + backend.buffer.take_rest()
+        self._log_login(f"proxy({self.user}): started proxying to {attempts.server}")
+        self._attempts = None
         self._out.detach(self.user, self._frontend.buffer.take_rest(), to_client)
 
     # Deadlines, ends, log lines
@@ -393,8 +399,8 @@ class Session:
         """Take it that the time set last has come: the backend's, or that of the whole login."""
         if self._state in _OVER:
             return
-        if self._target is not None and now < self._login_deadline:
-            self.on_backend_lost(f"timed out after {self._policy.proxy_timeout_s:g} s", now)
+        if self._attempts is not None and now < self._login_deadline:
+            self._go_on(self._attempts.on_deadline(now))
             return
         self._frontend.farewell(b"Disconnected for inactivity.")
         self._close("Disconnected: Inactivity")
@@ -410,9 +416,9 @@ class Session:
     def _close(self, message: str) -> None:
         if self._state in (State.AUTH, State.SASL):
             self._out.cancel_auth()
-        if self._target is not None:
-            self._backend = self._target = None
-            self._out.hang_up()
+        if self._attempts is not None:
+            self._attempts.hang_up()
+            self._attempts = None
         self._state = State.CLOSED
         self._frontend.forget()
         self._log_login(message)

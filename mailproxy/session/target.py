@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from mailproxy.base.secret import Secret
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Fields
+from mailproxy.proto.backend import Account
 from mailproxy.proto.frontend import Refusal
-from mailproxy.proto.sasl import breaks_line
+from mailproxy.proto.sasl import BACKEND_MECHANISMS, OAUTH, PLAIN, breaks_line
+from mailproxy.session.client import Client
+from mailproxy.session.identity import identity_of
+from mailproxy.session.policy import Policy
 
 _NO_PORTS = 0
 _LAST_PORT = 65535
 _PORT_DIGITS = 5
 
 
-_NO_SECRET = Secret(b"")
-
-
 class BadTarget(Exception):
     """The passdb's fields lead nowhere; the text is for the log and holds no secret."""
 
 
+class Server(NamedTuple):
+    """One address of a backend; `name` is as configured, and what its certificate has to say."""
+
+    name: str
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip if self.name == self.ip else f'{self.name}({self.ip})'}:{self.port}"
+
+
 class Target:
-    """A backend and the login there. `host` is an IP address; `user` and `password` fit a line."""
+    """Where to log in, and as whom."""
 
-    __slots__ = ("_password", "host", "port", "user")
+    __slots__ = ("account", "servers", "source_ip", "timeout_s", "verify")
 
-    def __init__(self, host: str, port: int, user: bytes, password: Secret) -> None:
-        self.host = host
-        self.port = port
-        self.user = user
-        self._password = password
+    def __init__(self, account: Account, servers: Sequence[Server]) -> None:
+        self.account = account
+        self.servers = servers
+        """In the order to try, at least one."""
+        self.verify: bool | None = None
+        """Whether a certificate has to be right; None without TLS."""
+        self.source_ip = ""
+        self.timeout_s = 0.0
+        """For everything up to the backend's answer to the login; 0 is the default."""
 
-    def take_password(self) -> Secret:
-        """Return the password, once: the target outlives its use, the password need not."""
-        password, self._password = self._password, _NO_SECRET
-        return password
+    def source_ip_for(self, ip: str) -> str:
+        """Return the address to dial from, if one is wished that can reach `ip`."""
+        return self.source_ip if (":" in self.source_ip) is (":" in ip) else ""
 
 
 @lru_cache(maxsize=1024)
@@ -60,18 +78,12 @@ def parse_port(value: bytes, default: int) -> int:
     return int(value)
 
 
-def check_target(fields: Fields, user: bytes, default_port: int) -> Target:
-    """Read `host`, `port`, `destuser` and `pass`; an empty value counts as absent. Raises BadTarget."""
+def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) -> Target:
+    """Read what the passdb says about the backend; an empty value counts as absent. Raises BadTarget."""
     get = fields.get
-    host = get(b"host") or b""
-    if not host:
-        raise BadTarget("host not given")
-    address = _address(host)
-    if not address:
-        raise BadTarget(f"{printable(host)} is not a valid IP")
-    port = parse_port(get(b"port") or b"", default_port)
-    if not port:
-        raise BadTarget(f"port {printable(fields[b'port'])} is not a number from 1 to 65535")
+    verify, starttls = _tls_of(fields) if b"ssl" in fields or b"starttls" in fields else (None, False)
+    is_tls_port = verify is not None and not starttls
+    servers = _servers(fields, policy.backend_tls_port if is_tls_port else policy.backend_port)
     password = get(b"pass") or b""
     if not password:
         raise BadTarget("password not given")
@@ -81,9 +93,105 @@ def check_target(fields: Fields, user: bytes, default_port: int) -> Target:
     if breaks_line(destuser) or breaks_line(password):
         name = "destuser" if breaks_line(destuser) else "pass"
         raise BadTarget(f"field {name} holds CR, LF or NUL, nothing was sent to the backend")
-    if b"ssl" in fields or b"starttls" in fields:
-        _refuse_tls(fields)
-    return Target(address, port, destuser, Secret(password))
+    mechanism = get(b"proxy_mech", b"").upper()
+    master = get(b"master") or b""
+    if master or mechanism:
+        mechanism = _check_sasl(mechanism or PLAIN, master, destuser, password)
+    _check_loop(servers, fields, policy, client)
+    identity = None if b"proxy_not_trusted" in fields else identity_of(client)
+    account = Account(
+        destuser,
+        Secret(password),
+        master=master,
+        mechanism=mechanism,
+        starttls=starttls,
+        identity=identity,
+    )
+    target = Target(account, servers)
+    target.verify = verify
+    if timeout := get(b"proxy_timeout"):
+        target.timeout_s = _seconds(timeout)
+    if source_ip := get(b"source_ip"):
+        target.source_ip = _address(source_ip)
+        if not target.source_ip:
+            raise BadTarget(f"source_ip {printable(source_ip)} is not a valid IP")
+    return target
+
+
+def _servers(fields: Fields, default_port: int) -> list[Server]:
+    host = fields.get(b"host") or b""
+    if not host:
+        raise BadTarget("host not given")
+    port = parse_port(fields.get(b"port") or b"", default_port)
+    servers = [_server(host, ip, port) for ip in (fields.get(b"hostip") or host).split(b",")]
+    if not port:
+        raise BadTarget(f"port {printable(fields[b'port'])} is not a number from 1 to 65535")
+    if alternatives := fields.get(b"proxy_alternatives"):
+        for alternative in alternatives.split(b" "):
+            name, _, place = alternative.partition(b"/")
+            ip, _, own_port = place.partition(b"/")
+            server = _server(name, ip or name, parse_port(own_port, port))
+            if not server.port:
+                raise BadTarget(f"proxy_alternatives: {printable(alternative)} has no valid port")
+            servers.append(server)
+    return servers
+
+
+def _server(name: bytes, ip: bytes, port: int) -> Server:
+    address = _address(ip)
+    if not address:
+        raise BadTarget(f"{printable(ip)} is not a valid IP")
+    return Server(address if name == ip else printable(name, 255), address, port)
+
+
+_VERIFIES = {b"yes": True, b"any-cert": False}
+
+
+def _tls_of(fields: Fields) -> tuple[bool | None, bool]:
+    """Return whether to verify, and whether TLS begins by STARTTLS. A password meant for TLS waits for it."""
+    for name in (b"starttls", b"ssl"):
+        value = fields.get(name, b"no")
+        if value in (b"no", b""):
+            continue
+        if value not in _VERIFIES:
+            raise BadTarget(f"field {name.decode()} is neither yes nor any-cert nor no: {printable(value)}")
+        return _VERIFIES[value], name == b"starttls"
+    return None, False
+
+
+def _check_sasl(mechanism: bytes, master: bytes, user: bytes, password: bytes) -> bytes:
+    if mechanism not in BACKEND_MECHANISMS:
+        known = b", ".join(BACKEND_MECHANISMS).decode()
+        raise BadTarget(f"proxy_mech {printable(mechanism)} is none of {known}")
+    if master and mechanism != PLAIN:
+        raise BadTarget("field master needs proxy_mech=PLAIN, the only one with an authorization ID")
+    if breaks_line(master):
+        raise BadTarget("field master holds CR, LF or NUL, nothing was sent to the backend")
+    if mechanism in OAUTH and (b"\x01" in user or b"\x01" in password):
+        raise BadTarget("user or token holds byte 1, nothing was sent to the backend")
+    return mechanism
+
+
+def _check_loop(servers: Sequence[Server], fields: Fields, policy: Policy, client: Client) -> None:
+    if client.proxy_ttl <= 1:
+        raise BadTarget("proxies loop: x-proxy-ttl has come to its end")
+    if b"proxy_always" in fields:
+        return
+    for server in servers:
+        place = (server.ip, server.port)
+        if place in policy.own_addresses or place == (client.lip, client.lport):
+            if b"proxy_maybe" in fields:
+                raise BadTarget(f"proxy_maybe: {server} is this very server, which has no local mail storage")
+            raise BadTarget(f"proxying loops: {server} is this very server")
+
+
+_SECONDS = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
+
+
+def _seconds(value: bytes) -> float:
+    if _SECONDS.fullmatch(value) is None or not (seconds := float(value)):
+        raise BadTarget(f"proxy_timeout {printable(value)} is not a number of seconds")
+    return seconds
 
 
 def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int]:
@@ -93,13 +201,6 @@ def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int]:
     if not port or not host.translate(None, b".-:").isalnum():
         raise BadTarget(f"invalid host {printable(host)} or its port")
     return host, port
-
-
-def _refuse_tls(fields: Fields) -> None:
-    """A password that was meant for TLS must not leave in the clear."""
-    for name in (b"ssl", b"starttls"):
-        if fields.get(name, b"no") not in (b"no", b""):
-            raise BadTarget(f"field {name.decode()} asks for TLS to the backend, which is not supported")
 
 
 _CODES = {

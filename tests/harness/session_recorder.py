@@ -16,6 +16,8 @@ Event = tuple[Any, ...]
 FLAGS = {
     b"PLAIN": frozenset({b"plaintext"}),
     b"LOGIN": frozenset({b"plaintext"}),
+    b"XOAUTH2": frozenset({b"plaintext"}),
+    b"OAUTHBEARER": frozenset({b"plaintext"}),
     b"CRAM-MD5": frozenset({b"dictionary", b"active"}),
     b"DIGEST-MD5": frozenset({b"dictionary", b"active", b"mutual-auth"}),
     b"APOP": frozenset({b"private", b"dictionary", b"active"}),

@@ -21,7 +21,7 @@ Lanes, `<` to the session and `>` from it; each ends in CRLF unless the line end
 
 After `C> !detach` what the relay is given stands in `C>` and `B>` lines. SASL messages stand decoded; `ask`
 without a message has no initial response, with `""` an empty one. Escapes: `\r \n \t \0 \xff \\ \s` (blank),
-`\(A*9)` for A nine times, and `$TAG` for our tag at the backend.
+`\(A*9)` for A nine times, `$TAG` for our tag at the backend, `$STARTTLS` and `$CAPABILITY` for those before.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from mailproxy.ipc.auth_protocol import Outcome, Reply
+from mailproxy.proto.imap.render import derived_tag
 from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
 from tests.harness.session_recorder import Event, Recorder, make_client, make_policy
@@ -123,8 +124,14 @@ def policy_settings(transcript: Transcript) -> dict[str, Any]:
         **({"elements": transcript.settings["elements"]} if "elements" in transcript.settings else {}),
         "tls_available": "tls" in transcript.settings,
         "tls_required": transcript.settings.get("tls") == "required",
+        "max_reconnects": int(transcript.settings.get("max_reconnects", "0")),
+        "own_addresses": own_addresses(transcript.settings.get("own", "").split()),
         "trusted_networks": transcript.settings.get("trusted", "").split(),
     }
+
+
+def own_addresses(words: list[str]) -> list[tuple[str, int]]:
+    return [(ip, int(port)) for ip, port in zip(words[::2], words[1::2], strict=True)]
 
 
 def auth_message(text: str) -> bytes | None:
@@ -145,6 +152,13 @@ def auth_reply(text: str) -> Reply:
         name, _, value = item.partition("=")
         fields[name.encode()] = unescape(value)
     return Reply(outcome, 1, fields)
+
+
+def with_tags(data: bytes) -> bytes:
+    """Put our tags at the backend in their places."""
+    for command in (b"STARTTLS", b"CAPABILITY"):
+        data = data.replace(b"$" + command, derived_tag(TAG, command))
+    return data.replace(b"$TAG", TAG)
 
 
 def expected_tls(name: str, word: str) -> BackendTls:
@@ -186,7 +200,7 @@ def expected_events(steps: list[Step]) -> list[Event]:
         elif detached is not None:
             detached[step.lane == "C>"] += step.data
         else:
-            data = step.data.replace(b"$TAG", TAG)
+            data = with_tags(step.data)
             recorder.send_client(data) if step.lane == "C>" else recorder.send_backend(data)
     if detached is not None:
         events[-1] = (*events[-1], detached[0], detached[1])
@@ -234,7 +248,7 @@ class PureRun:
         waiting = b""
         for index, step in enumerate(inputs):
             if step.lane in ("C<", "B<") and not step.is_command:
-                waiting += step.data.replace(b"$TAG", TAG)
+                waiting += with_tags(step.data)
                 following = inputs[index + 1] if index + 1 < len(inputs) else None
                 goes_on = following is not None and following.lane == step.lane and not following.is_command
                 if not goes_on:

@@ -1,38 +1,57 @@
-"""The login at an IMAP backend: banner, LOGIN, its tagged answer (RFC 3501).
+"""The login at an IMAP backend: banner, maybe STARTTLS, LOGIN or AUTHENTICATE, its answer (RFC 3501).
 
-The tag is secret until it is sent, so an OK that was queued behind the banner cannot carry it. A literal
-waits for `+`, unless the banner says that it need not: a backend that refuses a literal would run it as a
-command. Untagged lines are swallowed; everything else that is unexpected ends the attempt.
+The login's tag is secret until it is sent, so an OK that was queued behind the banner cannot carry it. What
+waits for `+` waits, unless the backend said that it need not: one that refuses a literal would run it as a
+command. ID goes ahead of the login without waiting. Untagged lines are swallowed, except around STARTTLS,
+where whoever listens could have put them; everything else that is unexpected ends the attempt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from mailproxy.base.secret import Secret
 from mailproxy.base.text import printable
-from mailproxy.proto.backend import BackendLines, Verdict, refusal_of
+from mailproxy.proto import sasl
+from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
 from mailproxy.proto.frontend import Refusal
-from mailproxy.proto.imap.render import LITERAL_MINUS_BYTES, login_pieces
+from mailproxy.proto.imap.render import (
+    LITERAL_MINUS_BYTES,
+    authenticate_pieces,
+    derived_tag,
+    id_command,
+    login_pieces,
+)
 from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+
+_CAPABILITY_CODE = b"[CAPABILITY "
+_CAPABILITY_LINE = b"* CAPABILITY "
 
 
 class ImapBackend:
     """See `proto.backend.Backend`. `tag` is upper case and used once; `send` queues bytes for the backend."""
 
-    __slots__ = ("_lines", "_password", "_pieces", "_send", "_tag", "_user", "line", "refusal", "why")
+    # fmt: off
+    __slots__ = (
+        "_account", "_awaits_error", "_handle", "_id_tag", "_lines", "_pieces", "_send", "_tag", "_words",
+        "capability", "line", "refusal", "why",
+    )
+    # fmt: on
 
-    def __init__(self, user: bytes, password: Secret, tag: bytes, send: Callable[[bytes], None]) -> None:
+    def __init__(self, account: Account, tag: bytes, send: Callable[[bytes], None]) -> None:
         self.line = b""
         """Of an OK what follows the tag; else the whole line."""
         self.refusal = Refusal.TEMPORARY
         self.why = ""
+        self.capability = b""
+        self._words: list[bytes] = []
         self._lines = BackendLines()
         self._send = send
         self._tag = tag
-        self._user = user
-        self._password: Secret | None = password
+        self._id_tag = b""
+        self._account = account
+        self._awaits_error = account.mechanism in sasl.OAUTH
         self._pieces: list[bytes] = []
+        self._handle: Callable[[ImapBackend, bytes], Verdict] = ImapBackend._on_banner
 
     @property
     def buffer(self) -> LineBuffer:
@@ -46,9 +65,7 @@ class ImapBackend:
         verdict = Verdict.WAIT
         try:
             while verdict is Verdict.WAIT and (line := lines.next_line()) is not None:
-                verdict = (
-                    self._on_line(line) if self._password is None else self._on_banner(line, self._password)
-                )
+                verdict = self._handle(self, line)
         except LineTooLong:
             return self._broken("Remote input buffer full")
         return verdict
@@ -58,42 +75,95 @@ class ImapBackend:
         self.why = why
         return Verdict.BROKEN
 
-    def _on_banner(self, line: bytes, password: Secret) -> Verdict:
-        words = line.split(b" ", 2)
-        self._password = None
-        if words[0] != b"*" or len(words) < 2 or words[1].upper() != b"OK":
-            return self._broken(f"Remote returned invalid banner: {printable(line)}")
-        capabilities = _banner_capabilities(words[2]) if len(words) == 3 else []
-        if b"LOGINDISABLED" in capabilities:
-            return self._broken("Remote advertises LOGINDISABLED, no password was sent")
-        literal_bytes = 0
-        if b"LITERAL+" in capabilities or b"LITERAL-" in capabilities:
-            literal_bytes = LITERAL_MINUS_BYTES
-        self._pieces = login_pieces(self._tag, self._user, password.reveal(), literal_bytes)
-        self._send_piece()
+    def _ask(self, command: bytes) -> Verdict:
+        self._send(command)
+        self._lines.asked()
         return Verdict.WAIT
 
-    def _send_piece(self) -> None:
-        self._send(self._pieces.pop(0))
-        self._lines.asked()
+    def _learn(self, words: bytes) -> None:
+        self._words = words.upper().split(b" ")
+        # The client may be told: nothing may pass that could be more than one line of words.
+        self.capability = words if words.isascii() and words.decode("ascii").isprintable() else b""
+
+    def _on_banner(self, line: bytes) -> Verdict:
+        words = line.split(b" ", 2)
+        if words[0] != b"*" or len(words) < 2 or words[1].upper() != b"OK":
+            return self._broken(f"Remote returned invalid banner: {printable(line)}")
+        if len(words) == 3 and words[2][: len(_CAPABILITY_CODE)].upper() == _CAPABILITY_CODE:
+            self._learn(words[2][len(_CAPABILITY_CODE) :].partition(b"]")[0])
+        if not self._account.starttls:
+            return self._log_in()
+        if self._words and b"STARTTLS" not in self._words:
+            return self._broken("Remote does not offer STARTTLS, no password was sent")
+        self._handle = ImapBackend._on_starttls
+        return self._ask(derived_tag(self._tag, b"STARTTLS") + b" STARTTLS\r\n")
+
+    def _on_starttls(self, line: bytes) -> Verdict:
+        if self._lines.is_early:
+            return self._broken(f"Remote answered before it was asked: {printable(line)}")
+        tag, _, text = line.partition(b" ")
+        if tag.upper() != derived_tag(self._tag, b"STARTTLS") or text.split(b" ", 1)[0].upper() != b"OK":
+            return self._broken(f"Remote refused STARTTLS, no password was sent: {printable(line)}")
+        if len(self.buffer):
+            return self._broken("Remote sent data behind its OK to STARTTLS")
+        return Verdict.START_TLS
+
+    def on_tls_started(self) -> None:
+        """Ask again what the backend can do: in the clear anyone could have said it."""
+        self._words = []
+        self.capability = b""
+        self._handle = ImapBackend._on_capability
+        self._ask(derived_tag(self._tag, b"CAPABILITY") + b" CAPABILITY\r\n")
+
+    def _on_capability(self, line: bytes) -> Verdict:
+        if self._lines.is_early:
+            return self._broken(f"Remote answered before it was asked: {printable(line)}")
+        if line[:1] == b"*":
+            if line[: len(_CAPABILITY_LINE)].upper() == _CAPABILITY_LINE:
+                self._learn(line[len(_CAPABILITY_LINE) :])
+            return Verdict.WAIT
+        if line.partition(b" ")[0].upper() != derived_tag(self._tag, b"CAPABILITY"):
+            return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
+        return self._log_in()
+
+    def _log_in(self) -> Verdict:
+        account, words, tag = self._account, self._words, self._tag
+        mechanism = account.mechanism
+        if b"LOGINDISABLED" in words and (not mechanism or b"AUTH=" + mechanism not in words):
+            return self._broken("Remote advertises LOGINDISABLED, no password was sent")
+        password = account.take_password()
+        if mechanism:
+            messages = sasl.responses(mechanism, account.user, account.master, password)
+            self._pieces = authenticate_pieces(tag, mechanism, messages, b"SASL-IR" in words)
+        else:
+            is_quick = b"LITERAL+" in words or b"LITERAL-" in words
+            self._pieces = login_pieces(tag, account.user, password, LITERAL_MINUS_BYTES if is_quick else 0)
+        if account.identity is not None and b"ID" in words:
+            self._id_tag = tag + b"I"
+            self._pieces[0] = id_command(self._id_tag, account.identity) + self._pieces[0]
+        self._handle = ImapBackend._on_line
+        return self._ask(self._pieces.pop(0))
 
     def _on_line(self, line: bytes) -> Verdict:
         if line[:1] == b"*":
+            if line[: len(_CAPABILITY_LINE)].upper() == _CAPABILITY_LINE:
+                self._learn(line[len(_CAPABILITY_LINE) :])
             return Verdict.WAIT
         if self._lines.is_early:
             return self._broken(f"Remote answered before it was asked: {printable(line)}")
         if line[:1] == b"+":
-            if not self._pieces:
-                return self._broken("Remote asked to continue a complete command")
-            self._send_piece()
-            return Verdict.WAIT
+            return self._on_continuation(line[1:].lstrip(b" "))
         tag, _, text = line.partition(b" ")
         word, _, rest = text.partition(b" ")
         word = word.upper()
+        if self._id_tag and tag.upper() == self._id_tag:
+            self._id_tag = b""
+            return Verdict.WAIT  # Whether it cares for our ID is the backend's affair.
         if tag.upper() != self._tag or word not in (b"OK", b"NO", b"BAD"):
             return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
         if self._pieces:
-            return self._broken(f"Remote refused a literal: {printable(text)}")
+            what = self._account.mechanism.decode("ascii") or "a literal"
+            return self._broken(f"Remote refused {what}: {printable(text)}")
         if word == b"OK":
             self.line = line[len(tag) :]
             return Verdict.ACCEPTED
@@ -101,8 +171,12 @@ class ImapBackend:
         self.refusal = refusal_of(rest)
         return Verdict.REFUSED
 
-
-def _banner_capabilities(text: bytes) -> list[bytes]:
-    if text[:12].upper() != b"[CAPABILITY ":
-        return []
-    return text[12:].partition(b"]")[0].upper().split(b" ")
+    def _on_continuation(self, challenge: bytes) -> Verdict:
+        if self._account.mechanism and sasl.decode(challenge) is None:
+            return self._broken(f"Remote sent an invalid challenge: {printable(challenge)}")
+        if self._pieces:
+            return self._ask(self._pieces.pop(0))
+        if self._awaits_error:
+            self._awaits_error = False
+            return self._ask(b"\r\n")
+        return self._broken("Remote asked to continue a complete command")

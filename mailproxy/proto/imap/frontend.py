@@ -25,6 +25,7 @@ class ImapFrontend:
     __slots__ = (
         "_bad",
         "_face",
+        "_has_asked",
         "_reader",
         "_send",
         "_tag",
@@ -46,6 +47,7 @@ class ImapFrontend:
         self._reader = CommandReader(self.buffer, send)
         self._tag = b""
         self._bad = 0
+        self._has_asked = False
 
     def next_request(self) -> Request:
         """Work through the buffer up to the next request. Raises ClientViolation."""
@@ -90,6 +92,7 @@ class ImapFrontend:
 
     def _capability(self, command: RawCommand, at: int) -> Request:
         _refuse_arguments(command, at)
+        self._has_asked = True
         self._send(b"%s%s OK Capability completed.\r\n" % (self._face.capability, self._tag))
         return Request.NONE
 
@@ -140,9 +143,16 @@ class ImapFrontend:
         self._send(b"%s NO [REFERRAL %s] %s\r\n" % (self._tag, url, text or texts.REFERRAL))
         return True
 
-    def accept(self, backend_line: bytes) -> bytes:
-        """Return the client's tag with what followed ours in the backend's OK."""
-        return b"%s%s\r\n" % (self._tag, backend_line)
+    def accept(self, backend_line: bytes, capability: bytes) -> bytes:
+        """Return the client's tag with what followed ours in the backend's OK.
+
+        A client who asked for the capability before would go on believing ours. He is told the backend's,
+        if the OK does not and the backend has announced any; nothing is invented.
+        """
+        tagged = b"%s%s\r\n" % (self._tag, backend_line)
+        if not self._has_asked or not capability or b"[CAPABILITY " in backend_line[:20].upper():
+            return tagged
+        return b"* CAPABILITY %s\r\n%s" % (capability, tagged)
 
     def farewell(self, text: bytes, in_use: bool = False) -> None:
         """Say BYE."""

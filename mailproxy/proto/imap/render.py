@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from urllib.parse import quote_from_bytes
+
+from mailproxy.proto import sasl
+from mailproxy.proto.backend import Identity
 
 IMAP_PORT = 143
 LITERAL_MINUS_BYTES = 4096
@@ -49,3 +53,27 @@ def login_pieces(tag: bytes, user: bytes, password: bytes, literal_bytes: int) -
             pieces.append(value)
     pieces[-1] += b"\r\n"
     return pieces
+
+
+def authenticate_pieces(tag: bytes, mechanism: bytes, responses: list[bytes], sasl_ir: bool) -> list[bytes]:
+    """Return an AUTHENTICATE cut where the backend's `+` has to be awaited (RFC 4959 with `sasl_ir`)."""
+    lines = [response + b"\r\n" for response in responses]
+    command = b"%s AUTHENTICATE %s" % (tag, mechanism)
+    if sasl_ir and mechanism != sasl.LOGIN:
+        return [b"%s %s" % (command, lines[0])]
+    return [command + b"\r\n", *lines]
+
+
+def id_command(tag: bytes, identity: Identity) -> bytes:
+    """Return an ID (RFC 2971) with the field names that Dovecot gave to what proxies pass on."""
+    session = b'"x-session-id" "%s" ' % identity.session_id if identity.session_id else b""
+    return (
+        b'%s ID (%s"x-originating-ip" "%s" "x-originating-port" "%d" '
+        b'"x-connected-ip" "%s" "x-connected-port" "%d" "x-proxy-ttl" "%d")\r\n'
+        % (tag, session, *identity[1:])
+    )
+
+
+def derived_tag(tag: bytes, command: bytes) -> bytes:
+    """Return the tag of a command before the login, which tells nothing of the login's own tag."""
+    return b"P" + blake2b(command, key=tag, digest_size=4).hexdigest().upper().encode("ascii")

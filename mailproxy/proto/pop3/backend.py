@@ -1,37 +1,42 @@
-"""The login at a POP3 backend: banner, USER, PASS (RFC 1939). Neither APOP nor pipelining is used."""
+"""The login at a POP3 backend: banner, maybe STLS, USER and PASS or AUTH (RFC 1939, RFC 2595, RFC 5034).
+
+Neither APOP nor an initial response is used; only XCLIENT goes ahead of the login without waiting.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 
-from mailproxy.base.secret import Secret
 from mailproxy.base.text import printable
-from mailproxy.proto.backend import BackendLines, Verdict, refusal_of
+from mailproxy.proto import sasl
+from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
 from mailproxy.proto.frontend import Refusal
 from mailproxy.proto.linebuf import LineBuffer, LineTooLong
-
-
-class _Step(Enum):
-    BANNER = "its greeting is due"
-    USER = "its answer to USER is due"
-    PASS = "its answer to PASS is due"
+from mailproxy.proto.pop3.render import xclient
 
 
 class Pop3Backend:
     """See `proto.backend.Backend`. `send` queues bytes for the backend; `tag` exists for IMAP's sake."""
 
-    __slots__ = ("_lines", "_password", "_send", "_step", "_user", "line", "refusal", "why")
+    # fmt: off
+    __slots__ = (
+        "_account", "_awaits_error", "_handle", "_lines", "_pieces", "_send", "_takes_xclient",
+        "capability", "line", "refusal", "why",
+    )
+    # fmt: on
 
-    def __init__(self, user: bytes, password: Secret, tag: bytes, send: Callable[[bytes], None]) -> None:
+    def __init__(self, account: Account, tag: bytes, send: Callable[[bytes], None]) -> None:
         self.line = b""
         self.refusal = Refusal.TEMPORARY
         self.why = ""
+        self.capability = b""
         self._lines = BackendLines()
         self._send = send
-        self._step = _Step.BANNER
-        self._user = user
-        self._password: Secret | None = password
+        self._account = account
+        self._awaits_error = account.mechanism in sasl.OAUTH
+        self._takes_xclient = False
+        self._pieces: list[bytes] = []
+        self._handle: Callable[[Pop3Backend, bytes, bytes], Verdict] = Pop3Backend._on_banner
 
     @property
     def buffer(self) -> LineBuffer:
@@ -45,41 +50,102 @@ class Pop3Backend:
         verdict = Verdict.WAIT
         try:
             while verdict is Verdict.WAIT and (line := lines.next_line()) is not None:
-                verdict = self._on_line(line)
+                if lines.is_early:
+                    return self._broken(f"Remote answered before it was asked: {printable(line)}")
+                verdict = self._handle(self, line, line.partition(b" ")[0].upper())
         except LineTooLong:
             return self._broken("Remote input buffer full")
         return verdict
 
     def _broken(self, why: str) -> Verdict:
-        self._password = None
+        self._pieces.clear()
         self.why = why
         return Verdict.BROKEN
-
-    def _on_line(self, line: bytes) -> Verdict:
-        if self._lines.is_early:
-            return self._broken(f"Remote answered before it was asked: {printable(line)}")
-        word, _, text = line.partition(b" ")
-        word = word.upper()
-        if self._step is _Step.BANNER:
-            if word != b"+OK":
-                return self._broken(f"Remote returned invalid banner: {printable(line)}")
-            self._step = _Step.USER
-            return self._ask(b"USER %s\r\n" % self._user)
-        if word == b"-ERR":
-            self._password = None
-            self.line = line
-            self.refusal = refusal_of(text)
-            return Verdict.REFUSED
-        if word != b"+OK":
-            return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
-        if self._step is _Step.USER and self._password is not None:
-            password, self._password = self._password, None
-            self._step = _Step.PASS
-            return self._ask(b"PASS %s\r\n" % password.reveal())
-        self.line = line
-        return Verdict.ACCEPTED
 
     def _ask(self, command: bytes) -> Verdict:
         self._send(command)
         self._lines.asked()
         return Verdict.WAIT
+
+    def _on_banner(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+OK":
+            return self._broken(f"Remote returned invalid banner: {printable(line)}")
+        self._takes_xclient = line[3:].lstrip(b" ")[:9].upper() == b"[XCLIENT]"
+        if not self._account.starttls:
+            return self._log_in()
+        self._handle = Pop3Backend._on_stls
+        return self._ask(b"STLS\r\n")
+
+    def _on_stls(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+OK":
+            return self._broken(f"Remote refused STLS, no password was sent: {printable(line)}")
+        if len(self.buffer):
+            return self._broken("Remote sent data behind its OK to STLS")
+        return Verdict.START_TLS
+
+    def on_tls_started(self) -> None:
+        """Go on; of the banner only the wish for XCLIENT is believed, which gives no secret away."""
+        self._log_in()
+
+    def _log_in(self) -> Verdict:
+        account = self._account
+        command = b"USER %s\r\n" % account.user
+        after = Pop3Backend._on_user
+        if account.mechanism:
+            command = b"AUTH %s\r\n" % account.mechanism
+            after = Pop3Backend._on_auth
+        if account.identity is not None and self._takes_xclient:
+            command = xclient(account.identity) + command
+            after = Pop3Backend._on_xclient
+        self._handle = after
+        return self._ask(command)
+
+    def _on_xclient(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+OK":
+            return self._broken(f"Remote refused XCLIENT: {printable(line)}")
+        self._handle = Pop3Backend._on_auth if self._account.mechanism else Pop3Backend._on_user
+        return Verdict.WAIT
+
+    def _on_user(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+OK":
+            return self._no_success(line, word)
+        self._handle = Pop3Backend._on_answer
+        return self._ask(b"PASS %s\r\n" % self._account.take_password())
+
+    def _on_answer(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+OK":
+            return self._no_success(line, word)
+        self.line = line
+        return Verdict.ACCEPTED
+
+    def _no_success(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"-ERR":
+            return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
+        self._pieces.clear()
+        self.line = line
+        self.refusal = refusal_of(line[4:])
+        return Verdict.REFUSED
+
+    def _on_auth(self, line: bytes, word: bytes) -> Verdict:
+        account = self._account
+        if word != b"+":
+            what = account.mechanism.decode("ascii")
+            return self._broken(f"Remote refused {what}, no password was sent: {printable(line)}")
+        messages = sasl.responses(account.mechanism, account.user, account.master, account.take_password())
+        self._pieces = [message + b"\r\n" for message in messages]
+        self._handle = Pop3Backend._on_challenge
+        return self._on_challenge(line, word)
+
+    def _on_challenge(self, line: bytes, word: bytes) -> Verdict:
+        if word != b"+":
+            if self._pieces and word == b"+OK":
+                return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
+            return self._on_answer(line, word)
+        if sasl.decode(line[2:]) is None:
+            return self._broken(f"Remote sent an invalid challenge: {printable(line)}")
+        if self._pieces:
+            return self._ask(self._pieces.pop(0))
+        if self._awaits_error:
+            self._awaits_error = False
+            return self._ask(b"\r\n")
+        return self._broken("Remote asked to continue a complete command")

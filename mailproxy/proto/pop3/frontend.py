@@ -145,7 +145,7 @@ class Pop3Frontend:
         """Do nothing: POP3 clients follow no referral."""
         return False
 
-    def accept(self, backend_line: bytes) -> bytes:
+    def accept(self, backend_line: bytes, capability: bytes) -> bytes:
         """Return the backend's line as it is."""
         return backend_line + b"\r\n"
 

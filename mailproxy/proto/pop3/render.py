@@ -1,8 +1,10 @@
-"""POP3 replies of several lines: CAPA and the list of mechanisms (RFC 2449, RFC 5034)."""
+"""POP3 texts that are put together: CAPA, the list of mechanisms (RFC 2449, RFC 5034), XCLIENT."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from mailproxy.proto.backend import Identity
 
 
 def capability(fixed: bytes, mechanisms: Iterable[bytes] | None, stls: bool, user_allowed: bool) -> bytes:
@@ -23,3 +25,16 @@ def capability(fixed: bytes, mechanisms: Iterable[bytes] | None, stls: bool, use
 def mechanism_list(mechanisms: Iterable[bytes]) -> bytes:
     """Return the whole reply to AUTH without arguments."""
     return b"\r\n".join([b"+OK", *mechanisms, b".", b""])
+
+
+def xclient(identity: Identity) -> bytes:
+    """Return an XCLIENT with the attribute names of Dovecot."""
+    session = b" SESSION=" + identity.session_id if identity.session_id else b""
+    return b"XCLIENT ADDR=%s PORT=%d DESTADDR=%s DESTPORT=%d%s TTL=%d\r\n" % (
+        identity.originating_ip,
+        identity.originating_port,
+        identity.connected_ip,
+        identity.connected_port,
+        session,
+        identity.ttl,
+    )

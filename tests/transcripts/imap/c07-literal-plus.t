@@ -7,7 +7,7 @@ C< a"b
 A> ask PLAIN \0john\0a"b
 A< OK user=john proxy host=192.0.2.1 pass=a"b
 B> !dial 192.0.2.1 143
-B< * OK [CAPABILITY IMAP4rev1 literal+ ID] hello
+B< * OK [CAPABILITY IMAP4rev1 literal+] hello
 B> $TAG LOGIN "john" {3+}
 B> a"b
 B< $TAG OK in

@@ -1,5 +1,6 @@
 # T01: what comes behind STARTTLS before the handshake is dropped, in one piece or byte by byte.
 protocol: imap
+sockets: no
 tls: available
 disable_plaintext_auth: yes
 capability: IMAP4rev1

@@ -1,5 +1,6 @@
 # T03: within SASL the word STARTTLS is a response, and no base64.
 protocol: imap
+sockets: no
 tls: available
 ---
 C> * OK Dovecot ready.

@@ -1,5 +1,6 @@
 # T08: ssl = required: no login without TLS, not even from this host or by a safe mechanism; nobody is asked.
 protocol: imap
+sockets: no
 tls: required
 secured: yes
 mechanisms: CRAM-MD5 PLAIN

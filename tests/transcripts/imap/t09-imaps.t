@@ -1,5 +1,6 @@
 # T09: STARTTLS on a connection that began with TLS.
 protocol: imap
+sockets: no
 tls: available
 client_tls: yes
 greeting_capability: yes

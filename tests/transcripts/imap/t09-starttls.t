@@ -1,5 +1,6 @@
 # T09: STARTTLS with arguments, and inside TLS, is BAD; the session goes on.
 protocol: imap
+sockets: no
 tls: available
 capability: IMAP4rev1
 ---

@@ -1,5 +1,6 @@
 # T02: no capability list inside TLS for a CAPA that came in the clear behind STLS.
 protocol: pop3
+sockets: no
 tls: available
 disable_plaintext_auth: yes
 ---

@@ -1,5 +1,6 @@
 # T03: a name from before STLS is forgotten.
 protocol: pop3
+sockets: no
 tls: available
 ---
 C> +OK Dovecot ready.

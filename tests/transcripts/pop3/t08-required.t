@@ -1,5 +1,6 @@
 # T08: ssl = required: neither USER nor SASL before TLS, and nobody is asked.
 protocol: pop3
+sockets: no
 tls: required
 secured: yes
 mechanisms: PLAIN APOP

@@ -1,5 +1,6 @@
 # T09: STLS with arguments and inside TLS.
 protocol: pop3
+sockets: no
 tls: available
 ---
 C> +OK Dovecot ready.

@@ -4,7 +4,7 @@ import pytest
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES, BACKEND_LOGIN_BYTES, BACKEND_LOGIN_LINES
 from mailproxy.base.secret import Secret
-from mailproxy.proto.backend import BackendLines, Verdict, refusal_of
+from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
 from mailproxy.proto.frontend import Refusal
 from mailproxy.proto.imap.backend import ImapBackend
 from mailproxy.proto.linebuf import LineTooLong
@@ -64,20 +64,18 @@ def test_early_lines_are_told() -> None:
 def test_imap_secret_goes_with_its_last_piece() -> None:
     """C07: nothing is sent after a refusal, and the dialogue holds no secret any more."""
     sent: list[bytes] = []
-    backend = ImapBackend(b"john", Secret(b'se"cret'), b"T", sent.append)
+    backend = ImapBackend(Account(b"john", Secret(b'se"cret')), b"T", sent.append)
     assert backend.on_data(b"* OK\r\n") is Verdict.WAIT
     assert sent == [b'T LOGIN "john" {7}\r\n']
     assert backend.on_data(b"T NO\r\n") is Verdict.BROKEN
     assert len(sent) == 1
-    assert all(
-        "cret" not in repr(getattr(backend, name, None)) for name in ("_pieces", "_password", "why", "line")
-    )
+    assert all("cret" not in repr(getattr(backend, name, None)) for name in ("_pieces", "why", "line"))
 
 
 def test_pop3_keeps_what_follows() -> None:
     """B10: the bytes behind OK stay in the buffer."""
     sent: list[bytes] = []
-    backend = Pop3Backend(b"john", Secret(b"x"), b"", sent.append)
+    backend = Pop3Backend(Account(b"john", Secret(b"x")), b"", sent.append)
     for data in (b"+OK\r\n", b"+OK\r\n"):
         assert backend.on_data(data) is Verdict.WAIT
     assert backend.on_data(b"+OK in\r\n+OK 1\r\n2") is Verdict.ACCEPTED

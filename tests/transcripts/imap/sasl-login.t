@@ -1,0 +1,18 @@
+# C07: mechanism LOGIN waits twice, whatever the backend takes at once.
+protocol: imap
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN john secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 proxy_mech=LOGIN pass=secret
+B> !dial 192.0.2.1 143
+B< * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=LOGIN] hello
+B> $TAG AUTHENTICATE LOGIN
+B< + VXNlcm5hbWU6
+B> am9obg==
+B< + UGFzc3dvcmQ6
+B> c2VjcmV0
+B< $TAG OK in
+log: I proxy(john): started proxying to 192.0.2.1:143: user=<john>, method=PLAIN, rip=10.0.0.5, lip=10.0.0.1
+C> !detach john
+C> a1 OK in

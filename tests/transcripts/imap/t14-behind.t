@@ -1,0 +1,18 @@
+# T14: bytes in the clear behind the OK to STARTTLS, even half a line.
+split: no
+protocol: imap
+sockets: no
+max_reconnects: 3
+---
+C> * OK Dovecot ready.
+C< a1 LOGIN john secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=mail.example hostip=192.0.2.1 pass=secret starttls=yes
+B> !dial 192.0.2.1 143
+B< * OK
+B> $STARTTLS STARTTLS
+B< $STARTTLS OK go on
+B< L\c
+log: E imap-proxy(john): Remote sent data behind its OK to STARTTLS
+B> !hang up
+C> a1 NO [UNAVAILABLE] Temporary authentication failure.

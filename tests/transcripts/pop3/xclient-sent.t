@@ -1,0 +1,22 @@
+# B09: XCLIENT goes ahead of USER without waiting; both answers may come in one segment.
+protocol: pop3
+sockets: no
+session: S1
+---
+C> +OK Dovecot ready.
+C< USER john
+C> +OK
+C< PASS secret
+A> ask PLAIN \0john\0secret
+A< OK user=john proxy host=192.0.2.1 pass=secret
+B> !dial 192.0.2.1 110
+B< +OK [XCLIENT] hello
+B> XCLIENT ADDR=10.0.0.5 PORT=50000 DESTADDR=10.0.0.1 DESTPORT=143 SESSION=S1 TTL=4
+B> USER john
+B< +OK Updated
+B< +OK
+B> PASS secret
+B< +OK in
+log: I proxy(john): started proxying to 192.0.2.1:110: user=<john>, method=PLAIN, rip=10.0.0.5, lip=10.0.0.1
+C> !detach john
+C> +OK in
