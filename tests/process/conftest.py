@@ -19,7 +19,9 @@ def new_arena() -> Iterator[NewArena]:
     with contextlib.ExitStack() as stack:
 
         def start(*settings: str) -> Arena:
-            return stack.enter_context(Arena("\n".join(("auth_debug = no", *settings))))
+            arena = Arena("\n".join(("auth_debug = no", *settings)))
+            stack.callback(arena.close)  # also when it does not start
+            return arena.start()
 
         yield start
 
