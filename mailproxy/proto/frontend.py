@@ -18,6 +18,7 @@ class Request(Enum):
     APOP = "log in by the digest in `response`"
     LOGOUT = "leave"
     STARTTLS = "begin TLS"
+    IDENTIFY = "say who he is, or for whom he speaks, in `parameters`"
 
 
 class Refusal(Enum):
@@ -114,6 +115,8 @@ class Frontend(Protocol):
     user: bytes
     password: bytes
     mechanism: bytes
+    parameters: dict[bytes, bytes]
+    """Lower-case names of ID; XCLIENT is translated."""
     response: bytes | None
     """Base64 as typed; None if the client sent no initial response."""
 
@@ -146,6 +149,9 @@ class Frontend(Protocol):
 
     def say_goodbye(self) -> None:
         """Answer the LOGOUT or QUIT that was read last."""
+
+    def end_identify(self, is_good: bool) -> None:
+        """Answer the ID or XCLIENT that was read last; `is_good` if a proxy's words make sense."""
 
     def agree_to_tls(self) -> None:
         """Answer the STARTTLS or STLS that was read last."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from mailproxy.base.text import printable
 from mailproxy.proto.backend import Identity
@@ -32,6 +33,27 @@ def identity_of(client: Client) -> Identity:
         client.lport,
         client.proxy_ttl - 1,
     )
+
+
+class Seen(NamedTuple):
+    """What we saw of a connection ourselves, or of a PROXY header, before any claim."""
+
+    rip: str
+    rport: int
+    lip: str
+    lport: int
+    session_id: str
+    proxy_ttl: int
+
+    @classmethod
+    def of(cls, client: Client) -> Seen:
+        """Keep it, before a claim is believed."""
+        return cls(client.rip, client.rport, client.lip, client.lport, client.session_id, client.proxy_ttl)
+
+    def restore(self, client: Client) -> None:
+        """Forget all claims: they were made in the clear (CVE-2021-37845)."""
+        client.rip, client.rport, client.lip, client.lport = self.rip, self.rport, self.lip, self.lport
+        client.session_id, client.proxy_ttl = self.session_id, self.proxy_ttl
 
 
 class _BadClaim(Exception):

@@ -49,6 +49,7 @@ class Policy:
         "backend_port",
         "backend_tls_port",
         "host_name",
+        "log_id",
         "log_line",
         "login_timeout_s",
         "max_reconnects",
@@ -80,12 +81,14 @@ class Policy:
         trusted_networks: Sequence[str] = (),
         own_addresses: Collection[tuple[str, int]] = (),
         max_reconnects: int = 0,
+        log_id: str = "",
     ) -> None:
         """Take auth's mechanisms in its order, and the settings under Dovecot's names.
 
         `capability` is the fixed part of the list; `host_name` goes into APOP challenges. `tls_required` is
         `ssl = required`, `trusted_networks` is `login_trusted_networks`, `max_reconnects` is
-        `login_proxy_max_reconnects`; `own_addresses` are the pairs of address and port that lead back here.
+        `login_proxy_max_reconnects`; `own_addresses` are the pairs of address and port that lead back here;
+        `log_id` names the fields of a client's ID that are logged, `*` for all, empty for none.
         """
         self.protocol = protocol
         self.name = protocol.name
@@ -97,6 +100,7 @@ class Policy:
         self.backend_tls_port = 993 if protocol is LoginProtocol.IMAP else 995
         self.own_addresses = frozenset(own_addresses)
         self.max_reconnects = max_reconnects
+        self.log_id = log_id
         self.login_timeout_s = login_timeout_s
         self.proxy_timeout_s = proxy_timeout_s
         self.verbose = verbose

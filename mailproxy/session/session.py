@@ -1,39 +1,9 @@
 """One login as one state machine, between a client, auth and a backend; the same for IMAP and POP3.
 
-Theory of operation
--------------------
-
-Three parties speak. The *client* gives commands, read by the protocol's frontend. *Auth* answers one request
-at a time: yes, no, or a challenge to pass on. The *backend* is dialled when auth said yes and told where; its
-side of the login is the protocol's backend. When it accepts, the sockets and whatever either peer has said
-too early go to the relay, and the session is over.
-
-    COMMAND --LOGIN, AUTHENTICATE--> AUTH --OK--> DIALLING --bytes--> BACKEND --OK--> DETACHED
-       ^                             |  ^            |                   |
-       |                   challenge v  | answer     |                   |
-       |                             SASL            |                   |
-       +------- a refusal, and the client may try again -----------------+
-
-Nobody has to wait for his turn to speak:
-
-* The client may send ahead. Only COMMAND and SASL read his bytes; otherwise they stay in the buffer, and when
-  that is full the client is read no more until commands are read again. On success they are the backend's,
-  in every other case they are commands, once.
-* The client may leave. In COMMAND and SASL that is an end, in the other states a cancellation.
-* Auth and backend may fail. That refuses the login as temporary, and the client may try again.
-* There are two deadlines and one timer. The login's deadline runs from the greeting and nothing renews it;
-  a backend's is never later. After a backend failed the timer is set for the login's again.
-
-STARTTLS is an island: COMMAND, HANDSHAKE, and COMMAND again with a new frontend. Nothing that was said in
-the clear is known afterwards, and what arrived behind the command is dropped (CVE-2011-0411).
-
-A client who breaks the protocol hears a farewell. After that, and after `end`, the state is CLOSED and
-nothing that arrives has any effect.
+See `session.state` for what it waits for and why.
 """
 
 from __future__ import annotations
-
-from enum import Enum
 
 from mailproxy.base.level import Level
 from mailproxy.base.limits import SASL_LINE_BYTES
@@ -44,9 +14,11 @@ from mailproxy.proto.backend import Verdict
 from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_response
 from mailproxy.session.attempts import Attempts
 from mailproxy.session.client import Client
+from mailproxy.session.identity import Seen, claim, describe
 from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
+from mailproxy.session.state import State
 from mailproxy.session.target import (
     BadTarget,
     check_referral,
@@ -57,19 +29,6 @@ from mailproxy.session.target import (
 
 PAUSE_BYTES = SASL_LINE_BYTES
 """A client who sends ahead is read no further than this, plus one read."""
-
-
-class State(Enum):
-    """What we are waiting for."""
-
-    COMMAND = "a command of the client"
-    AUTH = "auth's answer to the open request"
-    SASL = "the client's answer to a challenge; the request is open"
-    HANDSHAKE = "the client's half of the TLS handshake"
-    DIALLING = "the backend's first bytes"
-    BACKEND = "the backend's answers"
-    DETACHED = "nothing: the relay has both sockets"
-    CLOSED = "nothing: the client is gone or was told to go"
 
 
 _OVER = (State.DETACHED, State.CLOSED)
@@ -83,7 +42,7 @@ class Session:
     # fmt: off
     __slots__ = (
         "_apop_challenge", "_attempts", "_client", "_face", "_frontend", "_is_paused", "_login_deadline",
-        "_mechanism", "_out", "_policy", "_state", "_tag", "_user",
+        "_mechanism", "_out", "_policy", "_seen", "_state", "_tag", "_user",
     )
     # fmt: on
 
@@ -101,6 +60,7 @@ class Session:
         self._apop_challenge = apop_challenge if policy.apop_offered else b""
         self._frontend = policy.frontend(self._face, out.send_client, self._apop_challenge)
         self._attempts: Attempts | None = None
+        self._seen: Seen | None = None
         self._state = State.COMMAND
         self._mechanism = b""
         self._user = b""
@@ -173,6 +133,17 @@ class Session:
             self._is_paused = False
             self._out.resume_client()
 
+    def _identify(self) -> None:
+        client, parameters, is_good = self._client, self._frontend.parameters, True
+        if client.is_trusted:
+            self._seen = self._seen or Seen.of(client)
+            is_good = claim(client, parameters)
+        self._frontend.end_identify(is_good)
+        if not is_good:
+            self._out.log(Level.WARNING, f"Invalid words of a trusted proxy, rip={client.rip}: no change")
+        if self._policy.log_id and parameters:
+            self._log_login(f"ID sent: {describe(parameters, self._policy.log_id)}")
+
     def _start_tls(self) -> None:
         """Begin TLS; what came behind the command was sent by anyone, and is dropped."""
         self._frontend.agree_to_tls()
@@ -187,6 +158,8 @@ class Session:
         """Take it that the client is known to speak TLS: everything he said before is forgotten."""
         if self._state is not State.HANDSHAKE:
             return
+        if self._seen is not None:
+            self._seen.restore(self._client)
         self._face = self._policy.face(self._client)
         self._frontend = self._policy.frontend(self._face, self._out.send_client, self._apop_challenge)
         self._user = self._mechanism = b""
@@ -439,4 +412,5 @@ _BEGIN = {
     Request.APOP: Session._apop,
     Request.LOGOUT: Session._logout,
     Request.STARTTLS: Session._start_tls,
+    Request.IDENTIFY: Session._identify,
 }

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES
 from mailproxy.ipc.auth_protocol import Outcome, Reply
-from mailproxy.session.session import PAUSE_BYTES, Session, State
+from mailproxy.session.session import PAUSE_BYTES, Session
+from mailproxy.session.state import State
 from tests.harness.session_recorder import Recorder, make_client, make_policy
 from tests.harness.transcript import TAG
 

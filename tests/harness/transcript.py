@@ -124,6 +124,7 @@ def policy_settings(transcript: Transcript) -> dict[str, Any]:
         **({"elements": transcript.settings["elements"]} if "elements" in transcript.settings else {}),
         "tls_available": "tls" in transcript.settings,
         "tls_required": transcript.settings.get("tls") == "required",
+        "log_id": transcript.settings.get("log_id", ""),
         "max_reconnects": int(transcript.settings.get("max_reconnects", "0")),
         "own_addresses": own_addresses(transcript.settings.get("own", "").split()),
         "trusted_networks": transcript.settings.get("trusted", "").split(),

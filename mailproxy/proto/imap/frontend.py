@@ -11,8 +11,8 @@ from mailproxy.proto.imap.parser import (
     CommandReader,
     RawCommand,
     SyntaxFault,
-    check_id,
     parse_arguments,
+    parse_id,
     split_command,
 )
 from mailproxy.proto.imap.render import referral_url
@@ -31,6 +31,7 @@ class ImapFrontend:
         "_tag",
         "buffer",
         "mechanism",
+        "parameters",
         "password",
         "response",
         "user",
@@ -42,6 +43,7 @@ class ImapFrontend:
         self.password = b""
         self.mechanism = b""
         self.response: bytes | None = None
+        self.parameters: dict[bytes, bytes] = {}
         self._face = face
         self._send = send
         self._reader = CommandReader(self.buffer, send)
@@ -102,9 +104,8 @@ class ImapFrontend:
         return Request.NONE
 
     def _id(self, command: RawCommand, at: int) -> Request:
-        check_id(command, at)
-        self._send(b"* ID NIL\r\n%s OK ID completed.\r\n" % self._tag)
-        return Request.NONE
+        self.parameters = parse_id(command, at)
+        return Request.IDENTIFY
 
     def _starttls(self, command: RawCommand, at: int) -> Request:
         _refuse_arguments(command, at)
@@ -161,6 +162,11 @@ class ImapFrontend:
     def say_goodbye(self) -> None:
         """Answer LOGOUT."""
         self._send(b"* BYE Logging out\r\n%s OK Logout completed.\r\n" % self._tag)
+
+    def end_identify(self, is_good: bool) -> None:
+        """Answer ID."""
+        self.parameters = {}
+        self._send(b"* ID NIL\r\n%s OK ID completed.\r\n" % self._tag)
 
     def agree_to_tls(self) -> None:
         """Answer STARTTLS."""

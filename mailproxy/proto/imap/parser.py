@@ -161,15 +161,15 @@ def _fault_at(line: bytes, at: int) -> bytes:
     return texts.EIGHT_BIT_ATOM if byte > 127 else texts.BAD_ATOM
 
 
-def check_id(command: RawCommand, start: int) -> None:
-    """Check the parameters of ID, `NIL` or one flat list of pairs (RFC 2971). Raises SyntaxFault.
+def parse_id(command: RawCommand, start: int) -> dict[bytes, bytes]:
+    """Read the parameters of ID, `NIL` or one flat list of pairs (RFC 2971). Raises SyntaxFault.
 
-    Nothing of them is kept.
+    Names are returned in lower case; pairs whose value is NIL are left out.
     """
     lines = list(command.lines)
     parameters = lines[0][start:]
     if parameters.upper().strip(b" ") == b"NIL":
-        return
+        return {}
     if parameters[:2] != b" (" or lines[-1][-1:] != b")":
         raise SyntaxFault
     # Without its parentheses the list is a row of strings, and any other parenthesis is a fault.
@@ -178,6 +178,10 @@ def check_id(command: RawCommand, start: int) -> None:
     words = parse_arguments(RawCommand(lines, command.literals), 0)
     if len(words) % 2 or len(words) > 2 * ID_PAIRS:
         raise SyntaxFault(texts.BAD_ID)
+    pairs = {}
     for key, value in zip(words[::2], words[1::2], strict=True):
         if key is None or len(key) > ID_KEY_BYTES or len(value or b"") > ID_VALUE_BYTES:
             raise SyntaxFault(texts.BAD_ID)
+        if value is not None:
+            pairs[key.lower()] = value
+    return pairs

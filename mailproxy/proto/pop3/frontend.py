@@ -12,6 +12,14 @@ from mailproxy.proto.linebuf import LineBuffer
 from mailproxy.proto.pop3 import texts
 from mailproxy.proto.pop3.parser import next_line, split_command
 
+_XCLIENT_NAMES = {
+    b"ADDR": b"x-originating-ip",
+    b"PORT": b"x-originating-port",
+    b"DESTADDR": b"x-connected-ip",
+    b"DESTPORT": b"x-connected-port",
+    b"SESSION": b"x-session-id",
+    b"TTL": b"x-proxy-ttl",
+}
 _DIGEST = re.compile(rb"[0-9a-fA-F]{32}")
 _DIGEST_CHARS = 32
 
@@ -27,6 +35,7 @@ class Pop3Frontend:
         "_waiting_user",
         "buffer",
         "mechanism",
+        "parameters",
         "password",
         "response",
         "user",
@@ -38,6 +47,7 @@ class Pop3Frontend:
         self.password = b""
         self.mechanism = b""
         self.response: bytes | None = None
+        self.parameters: dict[bytes, bytes] = {}
         self._face = face
         self._send = send
         self._challenge = challenge
@@ -117,6 +127,18 @@ class Pop3Frontend:
             return Request.STARTTLS
         return Request.NONE
 
+    def _xclient(self, rest: bytes) -> Request:
+        if not self._face.is_trusted:
+            self._send(texts.NOT_TRUSTED)
+            return Request.NONE
+        pairs = [word.partition(b"=") for word in rest.split(b" ") if word]
+        self.parameters = {
+            _XCLIENT_NAMES[name]: value
+            for word, _, value in pairs
+            if (name := word.upper()) in _XCLIENT_NAMES
+        }
+        return Request.IDENTIFY
+
     def _quit(self, rest: bytes) -> Request:
         return Request.LOGOUT
 
@@ -157,6 +179,11 @@ class Pop3Frontend:
         """Answer QUIT."""
         self._send(b"+OK Logging out\r\n")
 
+    def end_identify(self, is_good: bool) -> None:
+        """Answer XCLIENT."""
+        self.parameters = {}
+        self._send(texts.UPDATED if is_good else texts.ARGUMENTS)
+
     def agree_to_tls(self) -> None:
         """Answer STLS."""
         self._send(texts.BEGIN_TLS)
@@ -174,4 +201,5 @@ _COMMANDS: dict[bytes, Callable[[Pop3Frontend, bytes], Request]] = {
     b"CAPA": Pop3Frontend._capa,
     b"STLS": Pop3Frontend._stls,
     b"QUIT": Pop3Frontend._quit,
+    b"XCLIENT": Pop3Frontend._xclient,
 }

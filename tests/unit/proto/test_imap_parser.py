@@ -15,8 +15,8 @@ from mailproxy.proto.imap.parser import (
     CommandReader,
     RawCommand,
     SyntaxFault,
-    check_id,
     parse_arguments,
+    parse_id,
     split_command,
 )
 from mailproxy.proto.linebuf import LineBuffer
@@ -147,7 +147,7 @@ def test_hostile_tags(tag: bytes) -> None:
 )
 def test_good_id(text: bytes) -> None:
     """P09: the forms of RFC 2971."""
-    check_id(read(b"ID" + text + b"\r\n")[0][0], 2)
+    parse_id(read(b"ID" + text + b"\r\n")[0][0], 2)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_good_id(text: bytes) -> None:
 def test_bad_id(text: bytes) -> None:
     """P09: more pairs, odd words, lists within lists."""
     with pytest.raises(SyntaxFault):
-        check_id(read(b"ID" + text + b"\r\n")[0][0], 2)
+        parse_id(read(b"ID" + text + b"\r\n")[0][0], 2)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30).filter(lambda value: b"\0" not in value), max_size=5))

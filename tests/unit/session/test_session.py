@@ -11,7 +11,8 @@ import pytest
 
 from mailproxy.base.limits import PROXY_TIMEOUT_S
 from mailproxy.ipc.auth_protocol import Outcome, Reply
-from mailproxy.session.session import PAUSE_BYTES, Session, State
+from mailproxy.session.session import PAUSE_BYTES, Session
+from mailproxy.session.state import State
 from tests.harness.session_recorder import Recorder, make_client, make_policy
 
 ACCEPTED = {b"user": b"john", b"proxy": b"", b"host": b"192.0.2.1", b"pass": b"geheim"}
