@@ -27,6 +27,7 @@ SILENCE_S = 0.05
 LOCAL, OTHER = "127.0.0.1", "127.0.0.2"
 # Where the files say that the backend, the proxy and the client are.
 _BACKENDS, _LIP, _RIP = "192.0.2.", "10.0.0.1", "10.0.0.5"
+_BACKEND_6 = "2001:db8::1"
 _KNOWN = frozenset(
     (
         *("protocol", "mechanisms", "secured", "disable_plaintext_auth", "greeting_capability"),
@@ -260,7 +261,11 @@ class SocketRun:
         for item in rest.split():
             name, equals, value = item.partition("=")
             raw = unescape(value)
-            if name == "host" and "proxy" in names and raw.startswith(_BACKENDS.encode()):
+            if (
+                name == "host"
+                and "proxy" in names
+                and raw.startswith((_BACKENDS.encode(), _BACKEND_6.encode()))
+            ):
                 raw = LOCAL.encode()
                 if not re.search(r"\bport=\d", rest):
                     words.append(b"port=%d" % self._backend_port)
@@ -322,7 +327,9 @@ class SocketRun:
                 self._log += os.read(self._log_fd, 65536)
         line, _, self._log = self._log.partition(b"\n")
         found_level, found = log_frames.parse(line)
-        expected = re.sub(re.escape(_BACKENDS) + r"\d+", LOCAL, text).replace(_LIP, LOCAL)
+        expected = re.sub(re.escape(_BACKENDS) + r"\d+", LOCAL, text.replace(_BACKEND_6, LOCAL)).replace(
+            _LIP, LOCAL
+        )
         expected = expected.replace(_RIP, LOCAL if self._secured else OTHER)
         expected = re.sub(r"(127\.0\.0\.1[:,] ?)(143|110|\d{4,5})\b", rf"\g<1>{self._backend_port}", expected)
         expected = expected.replace("TAG7X", self._tag.decode() or "PXXXXXXXX")
