@@ -33,6 +33,23 @@ class Mechanism(NamedTuple):
         return b"private" in self.flags
 
 
+_PLAINTEXT = frozenset((b"plaintext",))
+KNOWN_MECHANISMS = {
+    name: Mechanism(name.encode(), flags)
+    for name, flags in {
+        "PLAIN": _PLAINTEXT,
+        "LOGIN": _PLAINTEXT,
+        # Whoever reads a token can use it, so it counts as a password.
+        "XOAUTH2": _PLAINTEXT,
+        "OAUTHBEARER": _PLAINTEXT,
+        "CRAM-MD5": frozenset((b"dictionary", b"active")),
+        "DIGEST-MD5": frozenset((b"dictionary", b"active", b"mutual-auth")),
+        "APOP": frozenset((b"private", b"dictionary", b"active")),
+    }.items()
+}
+"""What our auth announces, by name; another auth may know others."""
+
+
 class Outcome(Enum):
     """How auth answered one request."""
 

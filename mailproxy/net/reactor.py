@@ -134,6 +134,8 @@ class Reactor:
                 flush()
 
     def _wait_s(self, limit_s: float | None) -> float | None:
+        if self._pending_flushes:
+            return 0.0  # Asked for outside a batch, before the loop began.
         timers = self._timers
         while timers and timers[0].call is None:
             heapq.heappop(timers)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from mailproxy.base.level import Level
 from mailproxy.config.settings import Address, AuthSettings, LoginSettings, Settings
+from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
@@ -18,6 +19,7 @@ from mailproxy.process import child, login
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.title import set_title
+from mailproxy.session.policy import Policy
 from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
@@ -62,6 +64,7 @@ class Generation:
         self._auth_restart_s = _AUTH_RESTART_MIN_S
         self._listeners: Listeners = {}
         self._groups: dict[str, GroupPolicy] = {}
+        self._policies: dict[str, Policy] = {}
         self._serves_logins = False
         self.is_retired = False
 
@@ -127,7 +130,13 @@ class Generation:
                 settings.login_process_per_connection,
                 self._log,
             )
+            self._policies[settings.protocol] = self._make_policy(settings)
         self.adjust()
+
+    def _make_policy(self, settings: LoginSettings) -> Policy:
+        names = [name for section in self.settings.auths for name in section.mechanisms]
+        known = [KNOWN_MECHANISMS[name] for name in dict.fromkeys(names) if name in KNOWN_MECHANISMS]
+        return login.make_policy(settings, known, settings.protocol in self._contexts)
 
     def renew_logins(self, contexts: Contexts) -> None:
         """Fork login workers with other TLS contexts; those of before finish what they have and leave."""
@@ -169,10 +178,11 @@ class Generation:
         tls_listeners = [self._listeners[address] for address in settings.ssl_listen]
         context = self._contexts.get(settings.protocol)
         names = [section.name for section in self.settings.auths]
+        policy = self._policies[settings.protocol]
 
         def body(channel: socket.socket) -> None:
             sys.unraisablehook = forgive_odd_names
-            login.run(settings, listeners, tls_listeners, context, channel, names)
+            login.run(settings, listeners, tls_listeners, context, channel, names, policy)
 
         try:
             born = self._spawner.spawn(

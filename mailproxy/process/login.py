@@ -72,6 +72,7 @@ class Worker:
         tls: ssl.SSLContext | None,
         channel: socket.socket,
         auth_names: Sequence[str],
+        policy: Policy | None = None,
     ) -> None:
         self._settings = settings
         self._channel = channel
@@ -81,7 +82,7 @@ class Worker:
         self.log = self._log_lines.write
         self.pipes = PipePool()
         self.tags = _Tags()
-        self.policy: Policy
+        self.policy = policy or make_policy(settings, (), tls is not None)
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
@@ -92,7 +93,6 @@ class Worker:
         self.auth_links = [AuthLink(self.reactor, name, self.log, self._on_auth_ready) for name in auth_names]
         self._links: dict[bytes, AuthLink] = {}
         self._auth_links_awaited = len(self.auth_links)
-        self._host_name = socket.gethostname()
         self._pid = os.getpid()
         self._lingering = 0
         self.tls = tls
@@ -129,8 +129,8 @@ class Worker:
             links = list(reversed(self.auth_links))
             mechanisms = {m.name: m for link in links for m in link.mechanisms}
             self._links = {m.name: link for link in links for m in link.mechanisms}
-            has_tls = self.tls is not None
-            self.policy = _policy(self._settings, list(mechanisms.values()), self._host_name, has_tls)
+            if mechanisms != self.policy.mechanisms:
+                self.policy = make_policy(self._settings, list(mechanisms.values()), self.tls is not None)
             self._settle()
 
     def link_for(self, mechanism: bytes) -> AuthLink:
@@ -143,7 +143,7 @@ class Worker:
             return b""
         random = secrets.token_urlsafe(16)
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
-        return f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self._host_name}>".encode()
+        return f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self.policy.host_name}>".encode()
 
     # -- clients ------------------------------------------------------------------------------------------
 
@@ -307,9 +307,12 @@ class Worker:
         self.reactor.stop()
 
 
-def _policy(
-    settings: LoginSettings, mechanisms: Sequence[Mechanism], host_name: str, has_tls: bool
-) -> Policy:
+def make_policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], has_tls: bool) -> Policy:
+    """Compute what holds for every login.
+
+    The master does so before it forks, for the mechanisms that it expects auth to announce: done in each
+    child it would cost a process per connection half a MiB and as many page faults.
+    """
     return Policy(
         LoginProtocol(settings.protocol),
         mechanisms,
@@ -322,7 +325,7 @@ def _policy(
         log_format_elements=settings.login_log_format_elements,
         log_format=settings.login_log_format,
         verbose=settings.auth_verbose,
-        host_name=host_name,
+        host_name=socket.gethostname(),
         tls_available=has_tls,
         tls_required=settings.tls.required,
     )
@@ -335,10 +338,12 @@ def run(
     tls: ssl.SSLContext | None,
     channel: socket.socket,
     auth_names: Sequence[str],
+    policy: Policy | None = None,
 ) -> None:
     """Be a login worker from fork to exit. Descriptor 2 is the log.
 
-    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with.
+    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with; `policy` is what
+    `make_policy` made for the mechanisms that auth is expected to offer.
     """
     set_title(f"{settings.protocol}-login")
     child.no_core_dump()
@@ -346,4 +351,4 @@ def run(
     child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
     child.limit_memory(settings.login_process_size_mib)
     child.forbid_processes()
-    Worker(settings, listeners, tls_listeners, tls, channel, auth_names).run()
+    Worker(settings, listeners, tls_listeners, tls, channel, auth_names, policy).run()

@@ -12,7 +12,7 @@ from mailproxy.auth.mechanisms.cram_md5 import CramMd5
 from mailproxy.auth.mechanisms.digest_md5 import DigestMd5
 from mailproxy.auth.mechanisms.login import Login
 from mailproxy.auth.mechanisms.plain import Plain
-from mailproxy.ipc.auth_protocol import Mechanism
+from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS, Mechanism
 
 
 class Offer(NamedTuple):
@@ -23,19 +23,17 @@ class Offer(NamedTuple):
     label: str
 
 
-def _offer(name: str, flags: str, begin: Callable[[Context], Exchange]) -> Offer:
-    words = frozenset(flag.encode() for flag in flags.split())
-    return Offer(Mechanism(name.encode(), words), begin, name.lower())
+def _offer(name: str, begin: Callable[[Context], Exchange]) -> Offer:
+    return Offer(KNOWN_MECHANISMS[name], begin, name.lower())
 
 
 TOKEN_MECHANISMS = frozenset(("XOAUTH2", "OAUTHBEARER"))
 OFFERS: dict[str, Offer] = {
-    "PLAIN": _offer("PLAIN", "plaintext", Plain),
-    "LOGIN": _offer("LOGIN", "plaintext", Login),
-    "CRAM-MD5": _offer("CRAM-MD5", "dictionary active", CramMd5),
-    "DIGEST-MD5": _offer("DIGEST-MD5", "dictionary active mutual-auth", DigestMd5),
-    # Whoever reads a token can use it, so it counts as a password.
-    "XOAUTH2": _offer("XOAUTH2", "plaintext", Xoauth2),
-    "OAUTHBEARER": _offer("OAUTHBEARER", "plaintext", OAuthBearer),
-    "APOP": _offer("APOP", "private dictionary active", Apop),
+    "PLAIN": _offer("PLAIN", Plain),
+    "LOGIN": _offer("LOGIN", Login),
+    "CRAM-MD5": _offer("CRAM-MD5", CramMd5),
+    "DIGEST-MD5": _offer("DIGEST-MD5", DigestMd5),
+    "XOAUTH2": _offer("XOAUTH2", Xoauth2),
+    "OAUTHBEARER": _offer("OAUTHBEARER", OAuthBearer),
+    "APOP": _offer("APOP", Apop),
 }
