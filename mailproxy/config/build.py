@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mailproxy.config.listen import PORTS, addresses
+from mailproxy.config.networks import networks, source_ips
 from mailproxy.config.settings import (
     Address,
     AuthSettings,
@@ -21,6 +23,12 @@ from mailproxy.config.tree import PROTOCOLS, Tree
 
 PROCESS_SIZE_FLOOR_MIB = 256
 TLS_FLOOR = "TLSv1.2"
+PEERS: dict[str, Callable[[str, str], tuple[str, ...]]] = {
+    "haproxy_trusted_networks": networks,
+    "login_trusted_networks": networks,
+    "login_source_ips": source_ips,
+}
+"""How each list of networks or addresses is read."""
 # Upper case; what is older than the floor is raised to it, with a warning.
 MIN_PROTOCOLS = {
     **dict.fromkeys(("ANY", "SSLV3", "TLSV1", "TLSV1.1", "TLSV1.2"), TLS_FLOOR),
@@ -116,6 +124,13 @@ def _listeners_or_none(tree: Tree, protocol: str) -> tuple[Address, ...]:
         return ()
 
 
+def _peers_or_none(section: Any, name: str) -> tuple[str, ...]:
+    try:
+        return PEERS[name](name, section[name])
+    except ValueError:
+        return ()
+
+
 def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSettings:
     section: Any = tree.root["protocol"][name]
     size_mib: int = section["login_process_size"]
@@ -140,6 +155,13 @@ def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSetti
         login_max_connections=section["login_max_connections"],
         login_timeout_s=section["login_timeout"],
         login_proxy_timeout_s=section["login_proxy_timeout"],
+        login_proxy_max_reconnects=section["login_proxy_max_reconnects"],
+        login_source_ips=_peers_or_none(section, "login_source_ips"),
+        login_trusted_networks=_peers_or_none(section, "login_trusted_networks"),
+        haproxy=section["haproxy"],
+        haproxy_trusted_networks=_peers_or_none(section, "haproxy_trusted_networks"),
+        haproxy_timeout_s=section["haproxy_timeout"],
+        imap_id_log=bool(section["imap_id_log"].strip()),
         verbose_proctitle=section["verbose_proctitle"],
         capability=section[f"{name}_capability"] or CAPABILITY[name],
         auth_verbose=any(auth.verbose for auth in auths),
@@ -155,6 +177,7 @@ def _tls(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> TlsSettings:
         required=section["ssl"].lower() == "required",
         ssl_min_protocol=MIN_PROTOCOLS.get(section["ssl_min_protocol"].upper(), TLS_FLOOR),
         ssl_ca_file=section["ssl_ca_file"],
+        ssl_client_ca_file=section["ssl_client_ca_file"],
         ssl_cert_file=section["ssl_cert_file"],
         ssl_key_file=section["ssl_key_file"],
         ssl_key_password=section["ssl_key_password"],

@@ -15,6 +15,7 @@ from mailproxy.base.errors import Problem
 from mailproxy.base.text import printable
 from mailproxy.config.build import (
     MIN_PROTOCOLS,
+    PEERS,
     PROCESS_SIZE_FLOOR_MIB,
     TLS_FLOOR,
     active_protocols,
@@ -39,31 +40,9 @@ _TLS_FILES = {"ssl_ca_file": "CA file", "ssl_cert_file": "certificate", "ssl_key
 # Parts of cipher names, upper case.
 _WEAK_CIPHERS = frozenset(
     (
-        *(
-            "NULL",
-            "ENULL",
-            "ANULL",
-            "ADH",
-            "AECDH",
-            "LOW",
-            "MEDIUM",
-            "COMPLEMENTOFALL",
-            "COMPLEMENTOFDEFAULT",
-        ),
-        *(
-            "EXP",
-            "EXPORT",
-            "EXPORT40",
-            "EXPORT56",
-            "MD5",
-            "RC2",
-            "RC4",
-            "DES",
-            "3DES",
-            "IDEA",
-            "SEED",
-            "SSLV2",
-        ),
+        *("NULL", "ENULL", "ANULL", "ADH", "AECDH", "LOW", "MEDIUM", "COMPLEMENTOFALL"),
+        *("COMPLEMENTOFDEFAULT", "EXP", "EXPORT", "EXPORT40", "EXPORT56", "MD5", "RC2", "RC4"),
+        *("DES", "3DES", "IDEA", "SEED", "SSLV2"),
     )
 )
 NEED_NO_PASSDB = frozenset(("ANONYMOUS", "EXTERNAL", "GSSAPI"))
@@ -77,8 +56,10 @@ def check(tree: Tree, problems: list[Problem]) -> None:
     _check_listeners(faults)
     for protocol in PROTOCOLS:
         _check_tls_words(faults, protocol)
+        _check_peers(faults, protocol)
     for protocol in active_protocols(tree):
         _check_tls_files(faults, protocol)
+        _check_backend_ca(faults, protocol)
     if not tree.root["auth"].sections:
         faults.add("Missing auth section for server default")
     for key in tree.root["auth"].sections:
@@ -186,6 +167,27 @@ def _check_tls_files(faults: _Faults, protocol: str) -> None:
         reason = _denied(file, os.R_OK) if file or name != "ssl_ca_file" else ""
         if reason:
             faults.add(f"Can't use SSL {_TLS_FILES[name]} {printable(file)}: {reason}", place, name)
+
+
+def _check_backend_ca(faults: _Faults, protocol: str) -> None:
+    path: Path = ("protocol", protocol)
+    file: str = faults.tree.root["protocol"][protocol]["ssl_client_ca_file"]
+    reason = _denied(file, os.R_OK) if file else ""
+    if reason:
+        faults.add(f"Can't use SSL CA file {printable(file)}: {reason}", path, "ssl_client_ca_file")
+
+
+def _check_peers(faults: _Faults, protocol: str) -> None:
+    path: Path = ("protocol", protocol)
+    section: Any = faults.tree.root["protocol"][protocol]
+    for name, read in PEERS.items():
+        try:
+            read(name, section[name])
+        except ValueError as error:
+            faults.add(str(error), path, name)
+    if section["haproxy"] and not section["haproxy_trusted_networks"].replace(",", " ").split():
+        text = "haproxy = yes without haproxy_trusted_networks lets nobody in: set it to the addresses of"
+        faults.add(f"{text} the load balancers", path, "haproxy")
 
 
 def _check_auth(faults: _Faults, key: str) -> None:

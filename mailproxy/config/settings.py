@@ -39,7 +39,7 @@ class LocalName:
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """TLS towards clients."""
+    """TLS towards clients, and whom to believe about backends."""
 
     ssl_disable: bool
     """No TLS at all: by `ssl_disable`, by `ssl = no`, or because nothing asks for it."""
@@ -48,6 +48,8 @@ class TlsSettings:
     ssl_min_protocol: str
     """`TLSv1.2` or `TLSv1.3`."""
     ssl_ca_file: str
+    ssl_client_ca_file: str
+    """For backends; holds with `ssl_disable` too."""
     ssl_cert_file: str
     ssl_key_file: str
     ssl_key_password: str = field(repr=False)
@@ -85,6 +87,16 @@ class LoginSettings:
     login_max_connections: int
     login_timeout_s: int
     login_proxy_timeout_s: int
+    login_proxy_max_reconnects: int
+    login_source_ips: tuple[str, ...]
+    """IP addresses; a `?` in front of the first lets those be skipped that cannot be bound."""
+    login_trusted_networks: tuple[str, ...]
+    """As `ipaddress.ip_network` reads them, here and in `haproxy_trusted_networks`."""
+    haproxy: bool
+    """Every connection begins with a header of the PROXY protocol."""
+    haproxy_trusted_networks: tuple[str, ...]
+    haproxy_timeout_s: int
+    imap_id_log: bool
     verbose_proctitle: bool
     capability: str
     """`imap_capability` or `pop3_capability`; the default of the protocol when not set."""

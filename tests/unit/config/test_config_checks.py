@@ -101,6 +101,77 @@ def test_one_fault_at_its_line(faults: Faults, text: str, line: int, fault: str)
 
 
 @pytest.mark.parametrize(
+    ("text", "line", "fault"),
+    [
+        (
+            "haproxy = yes\n",
+            1,
+            "haproxy = yes without haproxy_trusted_networks lets nobody in:"
+            " set it to the addresses of the load balancers",
+        ),
+        (
+            "haproxy = yes\nhaproxy_trusted_networks = ::1 10.0.0.0/33\n",
+            2,
+            "haproxy_trusted_networks: Invalid network 10.0.0.0/33:"
+            " give an IP address, or one and its bits, such as 192.0.2.0/24",
+        ),
+        (
+            "protocol pop3 {\n  login_trusted_networks = lb.example.org\n}\n",
+            2,
+            "login_trusted_networks: Invalid network lb.example.org:"
+            " give an IP address, or one and its bits, such as 192.0.2.0/24",
+        ),
+        (
+            "login_trusted_networks = 10.0.0.0/255.0.0.0\n",
+            1,
+            "login_trusted_networks: Invalid network 10.0.0.0/255.0.0.0:"
+            " give an IP address, or one and its bits, such as 192.0.2.0/24",
+        ),
+        ("login_source_ips = 10.0.0.1 ?::1\n", 1, "login_source_ips: ?::1 is not an IP address"),
+        ("login_source_ips = 10.0.0.0/8\n", 1, "login_source_ips: 10.0.0.0/8 is not an IP address"),
+        ("login_source_ips = ?\n", 1, "login_source_ips: no address follows the ?"),
+        ("haproxy_timeout = 0\n", 1, "haproxy_timeout must be at least 1"),
+        ("login_proxy_max_reconnects = -1\n", 1, "Invalid number: -1"),
+        (
+            "ssl_client_ca_file = /no/ca.pem\n",
+            1,
+            "Can't use SSL CA file /no/ca.pem: No such file or directory",
+        ),
+        (
+            "ssl = no\nssl_client_ca_file = /no/ca.pem\n",
+            2,
+            "Can't use SSL CA file /no/ca.pem: No such file or directory",
+        ),
+    ],
+)
+def test_one_fault_about_peers(faults: Faults, text: str, line: int, fault: str) -> None:
+    assert faults(text) == [LINE.format(line, fault)]
+
+
+def test_peers_differ_between_protocols(read: Read) -> None:
+    text = (
+        "protocols = imap pop3\nlogin_trusted_networks = 10.1.2.3/8, 2001:DB8::/32 192.0.2.7\n"
+        "login_source_ips = ? 10.0.0.1,2001:DB8::1\nimap_id_log = *\nlogin_proxy_max_reconnects = 0\n"
+        "protocol pop3 {\n  haproxy = yes\n  haproxy_trusted_networks = 127.0.0.1\n  haproxy_timeout = 7\n"
+        "  login_source_ips = 10.0.0.2\n}\n"
+    )
+    imap, pop3 = read(text).logins
+    assert imap.login_trusted_networks == ("10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32")
+    assert imap.login_source_ips == ("?10.0.0.1", "2001:db8::1")
+    assert (imap.haproxy, imap.haproxy_trusted_networks, imap.haproxy_timeout_s) == (False, (), 3)
+    assert (imap.imap_id_log, imap.login_proxy_max_reconnects) == (True, 0)
+    assert (pop3.haproxy, pop3.haproxy_trusted_networks, pop3.haproxy_timeout_s) == (
+        True,
+        ("127.0.0.1/32",),
+        7,
+    )
+    assert pop3.login_source_ips == ("10.0.0.2",)
+    (plain,) = read("protocols = imap\n").logins
+    assert (plain.login_trusted_networks, plain.login_source_ips, plain.imap_id_log) == ((), (), False)
+    assert (plain.login_proxy_max_reconnects, plain.tls.ssl_client_ca_file) == (3, "")
+
+
+@pytest.mark.parametrize(
     ("auth", "line", "fault"),
     [
         ("auth a/b {\n}\n", 1, "Authentication process name must not contain '/'"),

@@ -117,6 +117,10 @@ OTHER = {
     "ssl_cert_file": "/dev/zero",
     "ssl_key_file": "/dev/zero",
     "ssl_ca_file": "/dev/zero",
+    "ssl_client_ca_file": "/dev/zero",
+    "haproxy_trusted_networks": "192.0.2.0/24",
+    "login_trusted_networks": "192.0.2.0/24",
+    "login_source_ips": "192.0.2.7",
     "login_process_size": "512",
 }
 
@@ -146,8 +150,12 @@ def without_place(settings: Settings) -> Settings:
 
 
 NEEDED = "passdb static {\n }\n userdb static {\n }\n"
-# TLS is on, so that its settings count; both protocols run, so that both capability strings do.
-BASE = "ssl_cert_file = /dev/null\nssl_key_file = /dev/null\nprotocols = imap imaps pop3\n"
+# TLS is on, so that its settings count; both protocols run, so that both capability strings do; `haproxy`
+# needs its networks.
+BASE = (
+    "ssl_cert_file = /dev/null\nssl_key_file = /dev/null\nprotocols = imap imaps pop3\n"
+    "haproxy_trusted_networks = ::1\n"
+)
 
 
 def both_ways(read: Callable[..., Settings], text: str) -> tuple[Settings, Settings]:

@@ -32,6 +32,7 @@ PLAIN = TlsSettings(
     required=False,
     ssl_min_protocol="TLSv1.2",
     ssl_ca_file="",
+    ssl_client_ca_file="",
     ssl_cert_file="",
     ssl_key_file="",
     ssl_key_password="",
