@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mailproxy.auth.database import Passdb
 from mailproxy.base.errors import ConfigError, Problem
@@ -20,17 +20,14 @@ def open_passdb(settings: DatabaseSettings, log: Log) -> Passdb:
     """
     opener = _OPENERS.get(settings.driver)
     if opener is None:
-        raise unknown_driver("passdb", settings)
+        raise unknown_driver("passdb", settings, DRIVERS)
     return opener(settings, log)
 
 
-def unknown_driver(kind: str, settings: DatabaseSettings) -> ConfigError:
-    """Say in Dovecot's words that there is no such driver."""
-    return refused(
-        settings,
-        f"Unknown {kind} driver '{settings.driver}' (typo, or Dovecot was built without support for it?"
-        " Check with dovecot --build-options)",
-    )
+def unknown_driver(kind: str, settings: DatabaseSettings, known: Iterable[str]) -> ConfigError:
+    """Begin in Dovecot's words that there is no such driver, and say which there are."""
+    text = f"Unknown {kind} driver '{settings.driver}' (the known ones are {', '.join(sorted(known))})"
+    return refused(settings, text)
 
 
 def refused(settings: DatabaseSettings, text: str) -> ConfigError:

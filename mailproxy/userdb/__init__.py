@@ -16,7 +16,7 @@ def open_userdb(settings: DatabaseSettings, log: Log) -> Userdb:
     """
     opener = _OPENERS.get(settings.driver)
     if opener is None:
-        raise unknown_driver("userdb", settings)
+        raise unknown_driver("userdb", settings, DRIVERS)
     return opener(settings, log)
 
 
