@@ -64,12 +64,12 @@ class Account:
         """Whether a backend may have been given the password: then there is no other try."""
         return self._password is None
 
-    def take_password(self) -> bytes:
-        """Return the password, once. UNSAFE: the caller sends it to the backend or drops it."""
+    def take_password(self) -> Secret:
+        """Return the password, once; the caller sends it to the backend or drops it."""
         password, self._password = self._password, None
         if password is None:
             raise RuntimeError("BUG: a password was taken twice")
-        return password.reveal()
+        return password
 
 
 class Backend(Protocol):

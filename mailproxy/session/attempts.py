@@ -73,7 +73,8 @@ class Attempts:
         """Let the backend's side of the dialogue judge what came."""
         if not self._has_spoken:
             self._has_spoken = True
-            self._out.set_deadline(self._deadline)
+            if self._next < len(self._target.servers):
+                self._out.set_deadline(self._deadline)
         backend = self.backend
         if self._is_handshaking:
             backend.why = "Remote sent data in the clear after its OK to TLS"

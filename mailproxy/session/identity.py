@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from mailproxy.base.text import printable
 from mailproxy.proto.backend import Identity
@@ -35,25 +34,38 @@ def identity_of(client: Client) -> Identity:
     )
 
 
-class Seen(NamedTuple):
-    """What we saw of a connection ourselves, or of a PROXY header, before any claim."""
+class Claims:
+    """What a client says of himself, if he is trusted, and what we had seen ourselves before."""
 
-    rip: str
-    rport: int
-    lip: str
-    lport: int
-    session_id: str
-    proxy_ttl: int
+    __slots__ = ("_client", "_seen")
 
-    @classmethod
-    def of(cls, client: Client) -> Seen:
-        """Keep it, before a claim is believed."""
-        return cls(client.rip, client.rport, client.lip, client.lport, client.session_id, client.proxy_ttl)
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seen: tuple[str, int, str, int, str, int] | None = None
 
-    def restore(self, client: Client) -> None:
-        """Forget all claims: they were made in the clear (CVE-2021-37845)."""
-        client.rip, client.rport, client.lip, client.lport = self.rip, self.rport, self.lip, self.lport
-        client.session_id, client.proxy_ttl = self.session_id, self.proxy_ttl
+    def take(self, parameters: Parameters) -> bool:
+        """Believe a trusted peer, and nobody else; False if one of his words is nonsense."""
+        client = self._client
+        if not client.is_trusted:
+            return True
+        if self._seen is None:
+            self._seen = (
+                client.rip,
+                client.rport,
+                client.lip,
+                client.lport,
+                client.session_id,
+                client.proxy_ttl,
+            )
+        return claim(client, parameters)
+
+    def forget(self) -> None:
+        """Forget what was said in the clear (CVE-2021-37845)."""
+        if self._seen is not None:
+            client = self._client
+            client.rip, client.rport, client.lip, client.lport, client.session_id, client.proxy_ttl = (
+                self._seen
+            )
 
 
 class _BadClaim(Exception):

@@ -14,26 +14,20 @@ from mailproxy.proto.backend import Verdict
 from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_response
 from mailproxy.session.attempts import Attempts
 from mailproxy.session.client import Client
-from mailproxy.session.identity import Seen, claim, describe
+from mailproxy.session.identity import Claims, describe
 from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
 from mailproxy.session.state import State
-from mailproxy.session.target import (
-    BadTarget,
-    check_referral,
-    check_target,
-    one_line,
-    refusal_of_fields,
-)
+from mailproxy.session.target import BadTarget, check_referral, check_target, one_line, refusal_of_fields
 
 PAUSE_BYTES = SASL_LINE_BYTES
 """A client who sends ahead is read no further than this, plus one read."""
 
-
 _OVER = (State.DETACHED, State.CLOSED)
 _DEAF = (*_OVER, State.HANDSHAKE)
 _READING = (State.COMMAND, State.SASL)
+_UNPROVEN = (State.COMMAND, State.AUTH, State.SASL, State.HANDSHAKE)
 
 
 class Session:
@@ -41,8 +35,8 @@ class Session:
 
     # fmt: off
     __slots__ = (
-        "_apop_challenge", "_attempts", "_client", "_face", "_frontend", "_is_paused", "_login_deadline",
-        "_mechanism", "_out", "_policy", "_seen", "_state", "_tag", "_user",
+        "_apop_challenge", "_attempts", "_claims", "_client", "_face", "_frontend", "_is_paused",
+        "_login_deadline", "_mechanism", "_out", "_policy", "_tag", "_user", "state",
     )
     # fmt: on
 
@@ -60,17 +54,13 @@ class Session:
         self._apop_challenge = apop_challenge if policy.apop_offered else b""
         self._frontend = policy.frontend(self._face, out.send_client, self._apop_challenge)
         self._attempts: Attempts | None = None
-        self._seen: Seen | None = None
-        self._state = State.COMMAND
+        self._claims = Claims(client)
+        self.state = State.COMMAND
+        """What the session waits for; nobody else sets it."""
         self._mechanism = b""
         self._user = b""
         self._is_paused = False
         self._login_deadline = 0.0
-
-    @property
-    def state(self) -> State:
-        """What the session waits for."""
-        return self._state
 
     @property
     def user(self) -> str:
@@ -80,7 +70,7 @@ class Session:
     @property
     def is_evictable(self) -> bool:
         """Whether nothing is lost but a connection: no password was accepted yet."""
-        return self._state in (State.COMMAND, State.AUTH, State.SASL)
+        return self.state in _UNPROVEN
 
     def start(self, now: float) -> None:
         """Greet the client; his time for the whole login runs from here."""
@@ -95,10 +85,10 @@ class Session:
 
     def on_client_data(self, data: bytes, now: float) -> None:
         """Take bytes that the client sent."""
-        if self._state in _DEAF:
+        if self.state in _DEAF:
             return
         self._frontend.buffer.feed(data)
-        if self._state in _READING:
+        if self.state in _READING:
             self._read_client()
         elif not self._is_paused and len(self._frontend.buffer) >= PAUSE_BYTES:
             self._is_paused = True
@@ -106,19 +96,19 @@ class Session:
 
     def on_client_eof(self, now: float) -> None:
         """Take the client's end, or that of his half: he cannot finish a login any more."""
-        if self._state not in _OVER:
+        if self.state not in _OVER:
             self._close("Disconnected")
 
     def _read_client(self) -> None:
         frontend = self._frontend
         try:
             while True:
-                if self._state is State.COMMAND:
+                if self.state is State.COMMAND:
                     request = frontend.next_request()
                     if request is Request.NONE:
                         break
                     _BEGIN[request](self)
-                elif self._state is State.SASL:
+                elif self.state is State.SASL:
                     line = frontend.next_sasl_line()
                     if line is None:
                         break
@@ -134,13 +124,13 @@ class Session:
             self._out.resume_client()
 
     def _identify(self) -> None:
-        client, parameters, is_good = self._client, self._frontend.parameters, True
-        if client.is_trusted:
-            self._seen = self._seen or Seen.of(client)
-            is_good = claim(client, parameters)
+        parameters = self._frontend.parameters
+        is_good = self._claims.take(parameters)
         self._frontend.end_identify(is_good)
         if not is_good:
-            self._out.log(Level.WARNING, f"Invalid words of a trusted proxy, rip={client.rip}: no change")
+            self._out.log(
+                Level.WARNING, f"Invalid words of a trusted proxy, rip={self._client.rip}: no change"
+            )
         if self._policy.log_id and parameters:
             self._log_login(f"ID sent: {describe(parameters, self._policy.log_id)}")
 
@@ -148,7 +138,7 @@ class Session:
         """Begin TLS; what came behind the command was sent by anyone, and is dropped."""
         self._frontend.agree_to_tls()
         self._frontend.buffer.take_rest()
-        self._state = State.HANDSHAKE
+        self.state = State.HANDSHAKE
         if self._is_paused:
             self._is_paused = False
             self._out.resume_client()
@@ -156,14 +146,13 @@ class Session:
 
     def on_client_tls_started(self, now: float) -> None:
         """Take it that the client is known to speak TLS: everything he said before is forgotten."""
-        if self._state is not State.HANDSHAKE:
+        if self.state is not State.HANDSHAKE:
             return
-        if self._seen is not None:
-            self._seen.restore(self._client)
+        self._claims.forget()
         self._face = self._policy.face(self._client)
         self._frontend = self._policy.frontend(self._face, self._out.send_client, self._apop_challenge)
         self._user = self._mechanism = b""
-        self._state = State.COMMAND
+        self.state = State.COMMAND
 
     def _logout(self) -> None:
         self._frontend.say_goodbye()
@@ -220,7 +209,7 @@ class Session:
 
     def _ask_auth(self, mechanism: bytes, response: bytes | None) -> None:
         self._mechanism = mechanism
-        self._state = State.AUTH
+        self.state = State.AUTH
         self._out.ask_auth(mechanism, response)
 
     def _on_sasl_line(self, line: bytes) -> None:
@@ -228,10 +217,10 @@ class Session:
         is_plaintext = self._policy.mechanisms[name].is_plaintext
         refusal = Refusal.ABORTED if line == sasl.ABORT else check_response(line, name, is_plaintext)
         if refusal is None:
-            self._state = State.AUTH
+            self.state = State.AUTH
             self._out.answer_auth(line)
             return
-        self._state = State.COMMAND
+        self.state = State.COMMAND
         self._out.cancel_auth()
         self._refuse_sasl(name, refusal)
 
@@ -239,10 +228,10 @@ class Session:
 
     def on_auth_reply(self, reply: Reply, now: float) -> None:
         """Take auth's answer to the open request."""
-        if self._state is not State.AUTH:
+        if self.state is not State.AUTH:
             return
         if reply.outcome is Outcome.CONTINUE:
-            self._state = State.SASL
+            self.state = State.SASL
             self._frontend.challenge(reply.challenge)
             self._read_client()
             return
@@ -254,7 +243,7 @@ class Session:
 
     def on_auth_lost(self, now: float) -> None:
         """Take it that auth will not answer the open request; the client may try again."""
-        if self._state in (State.AUTH, State.SASL):
+        if self.state in (State.AUTH, State.SASL):
             self._refuse(Refusal.TEMPORARY)
 
     def _on_accepted(self, fields: Fields, now: float) -> None:
@@ -265,7 +254,7 @@ class Session:
                 self._out.log(Level.ERROR, f"proxy({self.user}): {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
-            self._state = State.DIALLING
+            self.state = State.DIALLING
             self._attempts = Attempts(self._policy, self._out, target, self._tag, self.user)
             self._attempts.begin(now, self._login_deadline)
             return
@@ -287,25 +276,23 @@ class Session:
 
     def _refer(self, fields: Fields, text: bytes) -> bool:
         """Send the client elsewhere if the passdb says where and the protocol knows how."""
-        if not fields.get(b"host"):
-            return False
         try:
-            host, port = check_referral(fields, self._policy.backend_port)
+            place = check_referral(fields, self._policy.backend_port)
         except BadTarget as problem:
             self._out.log(Level.ERROR, f"user=<{self.user}>: no referral: {problem}")
             return False
         user = fields.get(b"destuser") or self._user
-        is_referred = self._frontend.refer(user, self._mechanism, host, port, text)
-        if is_referred:
-            self._return_to_commands()
-        return is_referred
+        if place is None or not self._frontend.refer(user, self._mechanism, *place, text):
+            return False
+        self._return_to_commands()
+        return True
 
     def _refuse(self, refusal: Refusal, text: bytes = b"") -> None:
         self._frontend.refuse(refusal, text)
         self._return_to_commands()
 
     def _return_to_commands(self) -> None:
-        self._state = State.COMMAND
+        self.state = State.COMMAND
         self._read_client()
 
     # The backend
@@ -315,7 +302,7 @@ class Session:
         attempts = self._attempts
         if attempts is None:
             return
-        self._state = State.BACKEND
+        self.state = State.BACKEND
         verdict = attempts.on_data(data)
         if verdict is Verdict.WAIT:
             return
@@ -326,9 +313,8 @@ class Session:
         refusal = Refusal.TEMPORARY
         if verdict is Verdict.REFUSED:
             refusal = backend.refusal
-            self._log_verbose(
-                f"proxy({self.user}): Login failed to {attempts.server}: {printable(backend.line)}"
-            )
+            why = printable(backend.line)
+            self._log_verbose(f"proxy({self.user}): Login failed to {attempts.server}: {why}")
         else:
             self._out.log(Level.ERROR, f"{self._policy.protocol.value}-proxy({self.user}): {backend.why}")
         attempts.hang_up()
@@ -347,10 +333,9 @@ class Session:
         if self._attempts is not None:
             self._go_on(self._attempts.on_lost(why, now, is_final))
 
-    def _go_on(self, is_dialling: bool) -> None:
-        if is_dialling:
-            self._state = State.DIALLING
-        else:
+    def _go_on(self, has_another_try: bool) -> None:
+        self.state = State.DIALLING
+        if not has_another_try:
             self._fail_backend(Refusal.TEMPORARY)
 
     def _fail_backend(self, refusal: Refusal) -> None:
@@ -359,7 +344,7 @@ class Session:
         self._refuse(refusal)
 
     def _detach(self, attempts: Attempts) -> None:
-        self._state = State.DETACHED
+        self.state = State.DETACHED
         backend = attempts.backend
         to_client = self._frontend.accept(backend.line, backend.capability) + backend.buffer.take_rest()
         self._log_login(f"proxy({self.user}): started proxying to {attempts.server}")
@@ -370,29 +355,30 @@ class Session:
 
     def on_deadline(self, now: float) -> None:
         """Take it that the time set last has come: the backend's, or that of the whole login."""
-        if self._state in _OVER:
+        if self.state in _OVER:
             return
         if self._attempts is not None and now < self._login_deadline:
             self._go_on(self._attempts.on_deadline(now))
             return
-        self._frontend.farewell(b"Disconnected for inactivity.")
+        if self.state is not State.HANDSHAKE:
+            self._frontend.farewell(b"Disconnected for inactivity.")
         self._close("Disconnected: Inactivity")
 
     def end(self, reason: str, text_for_client: bool, now: float) -> None:
         """End a session that has not detached: `reason` is logged and, if wished, told to the client."""
-        if self._state in _OVER:
+        if self.state in _OVER:
             return
-        if text_for_client:
+        if text_for_client and self.state is not State.HANDSHAKE:
             self._frontend.farewell(reason.encode("ascii", "replace") + b".", in_use=True)
         self._close(f"Disconnected: {reason}")
 
     def _close(self, message: str) -> None:
-        if self._state in (State.AUTH, State.SASL):
+        if self.state in (State.AUTH, State.SASL):
             self._out.cancel_auth()
         if self._attempts is not None:
             self._attempts.hang_up()
             self._attempts = None
-        self._state = State.CLOSED
+        self.state = State.CLOSED
         self._frontend.forget()
         self._log_login(message)
         self._out.close()

@@ -194,9 +194,11 @@ def _seconds(value: bytes) -> float:
     return seconds
 
 
-def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int]:
+def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int] | None:
     """Read the place of a referral: an address or a name, which must fit an URL. Raises BadTarget."""
-    host = fields[b"host"]
+    host = fields.get(b"host")
+    if not host:
+        return None
     port = parse_port(fields.get(b"port", b""), default_port)
     if not port or not host.translate(None, b".-:").isalnum():
         raise BadTarget(f"invalid host {printable(host)} or its port")

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES
 from mailproxy.ipc.auth_protocol import Outcome, Reply
+from mailproxy.proto.imap.render import derived_tag
 from mailproxy.session.session import PAUSE_BYTES, Session
 from mailproxy.session.state import State
 from tests.harness.session_recorder import Recorder, make_client, make_policy
 from tests.harness.transcript import TAG
 
-POLICIES = {name: make_policy(name, (b"PLAIN", b"LOGIN", b"CRAM-MD5", b"APOP")) for name in ("imap", "pop3")}
+POLICIES = {
+    name: make_policy(name, (b"PLAIN", b"LOGIN", b"CRAM-MD5", b"APOP"), tls_available=True)
+    for name in ("imap", "pop3")
+}
 LOGIN = {"imap": b"a LOGIN john secret\r\n", "pop3": b"USER john\r\nPASS secret\r\n"}
 ACCEPTED = Reply(Outcome.OK, 1, {b"user": b"john", b"proxy": b"", b"host": b"192.0.2.1", b"pass": b'a"b\xff'})
 REPLIES = [
@@ -64,6 +68,10 @@ CLIENT_WORDS = st.sampled_from(
             b"LOGOUT\r\n",
             b"AGpvaG4AeA==",
             b"\xff",
+            b"a STARTTLS\r\n",
+            b"STLS\r\n",
+            b"XCLIENT ADDR=",
+            b'ID ("x-originating-ip" "::1")\r\n',
         ),
         *(LOGIN["imap"], LOGIN["pop3"], b"b AUTHENTICATE PLAIN\r\n", b"AUTH LOGIN\r\n", b"x" * 700),
     ]
@@ -171,6 +179,50 @@ def test_any_backend(protocol: str, data: list[bytes]) -> None:
         session.on_client_data(b"z NOOP\r\n" if protocol == "imap" else b"CAPA\r\n", 2.0)
         assert out.events[-1][0] == "C"
         assert out.events[-1][1].endswith(b"z OK NOOP completed.\r\n" if protocol == "imap" else b".\r\n")
+
+
+SECURE_WORDS = BACKEND_WORDS | st.sampled_from(
+    [
+        derived_tag(TAG, b"STARTTLS") + b" OK\r\n",
+        derived_tag(TAG, b"CAPABILITY") + b" OK\r\n",
+        TAG + b"I OK\r\n",
+        b"* OK [CAPABILITY STARTTLS ID SASL-IR]\r\n",
+        b"* CAPABILITY ID SASL-IR\r\n",
+        b"+OK [XCLIENT] hello\r\n",
+        b"+OK\r\n",
+        b"+ \r\n",
+    ]
+)
+
+
+@pytest.mark.parametrize("fields", [{}, {b"master": b"m"}, {b"proxy_mech": b"XOAUTH2"}])
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+@settings(max_examples=200, deadline=None)
+@given(data=chunks(SECURE_WORDS), handshakes=st.integers(0, 3))
+def test_nothing_secret_in_the_clear(
+    protocol: str, fields: dict[bytes, bytes], data: list[bytes], handshakes: int
+) -> None:
+    """T14 T15: whatever a backend says before TLS, it hears nothing but the wish for TLS."""
+    session, out = start(protocol)
+    session.on_client_data(LOGIN[protocol], 1.0)
+    extra = {b"starttls": b"yes", b"pass": b"geheim", **fields}
+    answer_auth(session, out, [Reply(Outcome.OK, 1, {**ACCEPTED.fields, **extra})])
+    is_clear = True
+    for piece in data:
+        if session.state not in (State.DIALLING, State.BACKEND):
+            break
+        session.on_backend_data(piece, 1.0)
+        if is_clear:
+            sent = b"".join(event[1] for event in out.events if event[0] == "B")
+            wish = derived_tag(TAG, b"STARTTLS") + b" STARTTLS" if protocol == "imap" else b"STLS"
+            assert sent in (b"", wish + b"\r\n")
+            assert not out.is_over
+            if out.events[-1][0] == "backend tls" and handshakes:
+                is_clear = False
+                session.on_backend_tls_started(1.0)
+    if session.state in (State.DIALLING, State.BACKEND):
+        session.on_backend_lost("end of file", 1.0)
+    assert session.state in (State.COMMAND, State.DETACHED)
 
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])

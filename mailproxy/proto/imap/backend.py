@@ -131,7 +131,7 @@ class ImapBackend:
         mechanism = account.mechanism
         if b"LOGINDISABLED" in words and (not mechanism or b"AUTH=" + mechanism not in words):
             return self._broken("Remote advertises LOGINDISABLED, no password was sent")
-        password = account.take_password()
+        password = account.take_password().reveal()
         if mechanism:
             messages = sasl.responses(mechanism, account.user, account.master, password)
             self._pieces = authenticate_pieces(tag, mechanism, messages, b"SASL-IR" in words)

@@ -110,7 +110,7 @@ class Pop3Backend:
         if word != b"+OK":
             return self._no_success(line, word)
         self._handle = Pop3Backend._on_answer
-        return self._ask(b"PASS %s\r\n" % self._account.take_password())
+        return self._ask(b"PASS %s\r\n" % self._account.take_password().reveal())
 
     def _on_answer(self, line: bytes, word: bytes) -> Verdict:
         if word != b"+OK":
@@ -131,7 +131,9 @@ class Pop3Backend:
         if word != b"+":
             what = account.mechanism.decode("ascii")
             return self._broken(f"Remote refused {what}, no password was sent: {printable(line)}")
-        messages = sasl.responses(account.mechanism, account.user, account.master, account.take_password())
+        messages = sasl.responses(
+            account.mechanism, account.user, account.master, account.take_password().reveal()
+        )
         self._pieces = [message + b"\r\n" for message in messages]
         self._handle = Pop3Backend._on_challenge
         return self._on_challenge(line, word)

@@ -61,6 +61,41 @@ def test_sasl_is_evictable() -> None:
     assert session.is_evictable
 
 
+@pytest.mark.parametrize("how", ["deadline", "end", "eof"])
+def test_a_handshake_that_never_ends(how: str) -> None:
+    """T01: nothing is said in the clear while TLS begins; the client may be evicted, and his time runs."""
+    out = Recorder()
+    session = Session(make_policy(tls_available=True), out, make_client(), b"T")
+    session.start(100.0)
+    session.on_client_data(b"a STARTTLS\r\nb NOOP\r\n", 100.0)
+    assert session.state is State.HANDSHAKE
+    assert session.is_evictable
+    session.on_client_data(b"c NOOP\r\n", 100.0)
+    out.events.clear()
+    if how == "deadline":
+        session.on_deadline(out.deadline)
+    elif how == "end":
+        session.end("Shutting down", True, 100.0)
+    else:
+        session.on_client_eof(100.0)
+    assert [event[0] for event in out.events] == ["log", "close"]
+
+
+def test_paused_client_begins_tls() -> None:
+    """T01 P19: a client who was read no more is read again, and what he sent ahead is dropped."""
+    out = Recorder()
+    session = Session(make_policy(tls_available=True), out, make_client(), b"T")
+    session.start(100.0)
+    session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+    session.on_client_data(b"b STARTTLS\r\n" + b"c NOOP\r\n" * (PAUSE_BYTES // 8), 100.0)
+    assert out.is_paused
+    reply(session, out, Outcome.FAIL, {})
+    assert out.events[-1] == ("tls",)
+    assert not out.is_paused
+    session.on_client_tls_started(101.0)
+    assert out.events[-1] == ("tls",)
+
+
 def test_deadlines() -> None:
     """B01 B02: the backend's is never later than the login's, which stands again after it."""
     session, out = begin()
