@@ -1,4 +1,4 @@
-"""TLS towards clients: contexts from settings, and what is wrong with their files.
+"""TLS towards clients and backends: contexts from settings, and what is wrong with their files.
 
 A context is built once in the master and reaches every worker by fork, so that they all accept each other's
 session tickets and none opens a file. Certificates without a revocation list in `ssl_ca_file` are not looked
@@ -12,6 +12,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.text import printable
@@ -23,6 +24,8 @@ WARNED_BEFORE_END = timedelta(days=30)
 # Of TLS 1.2, and only with forward secrecy; those of TLS 1.3 are all good and not in such lists.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _NEVER = "!aNULL:!eNULL:!EXPORT:!LOW:!RC4:!3DES:!DES:!MD5:!IDEA:!SEED:!RC2:!PSK:!SRP:!aDSS:@SECLEVEL=2"
+# A peer that leaves without close_notify has ended, as far as mail protocols know.
+_OPTIONS = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_IGNORE_UNEXPECTED_EOF
 _MIN_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _REVOCATION_LIST = "-----BEGIN X509 CRL-----"
 # What the library says when the certificate is at fault and not the key.
@@ -51,6 +54,37 @@ def server_context(settings: TlsSettings, alpn: Sequence[str] = ("imap", "pop3")
     if others:
         default.sni_callback = _by_name(settings.local_names, others)
     return default
+
+
+class TlsContexts(NamedTuple):
+    """What TLS to a backend is made with: whether its name counts is the row's decision."""
+
+    verifying: ssl.SSLContext
+    trusting: ssl.SSLContext
+
+
+def backend_contexts(ca_file: str) -> TlsContexts:
+    """Return the contexts for backends; the verifying one believes nobody without a `ca_file`.
+
+    Raises ConfigError when the file cannot be used.
+    """
+    verifying, trusting = _backend_context(), _backend_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    if ca_file:
+        try:
+            _load_authorities(verifying, ca_file)
+        except ValueError as error:
+            raise ConfigError([Problem(f"ssl_client_ca_file: {error}")]) from None
+    return TlsContexts(verifying, trusting)
+
+
+def why_refused(error: ssl.SSLCertVerificationError, contexts: TlsContexts | None) -> str:
+    """Say for the log why a backend's certificate does not pass, and what is missing on our side."""
+    text = f"the certificate is not accepted: {error.verify_message}"
+    if contexts is None or contexts.verifying.cert_store_stats()["x509"]:
+        return text
+    return f"{text}: no certificate passes while ssl_client_ca_file is not set"
 
 
 def forgive_odd_names(unraisable: sys.UnraisableHookArgs) -> None:
@@ -122,9 +156,7 @@ def _context(settings: TlsSettings, pair: Pair, alpn: Sequence[str]) -> ssl.SSLC
     """Make one context. Raises ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _MIN_VERSIONS[settings.ssl_min_protocol]
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    # A peer that leaves without close_notify has ended, as far as mail protocols know.
-    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    context.options |= _OPTIONS | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(list(alpn))
     try:
         context.set_ciphers(f"{settings.ssl_cipher_list or _CIPHERS}:{_NEVER}")
@@ -133,7 +165,16 @@ def _context(settings: TlsSettings, pair: Pair, alpn: Sequence[str]) -> ssl.SSLC
         raise ValueError(f"{text}; leave it empty for good ones") from None
     _load_pair(context, pair)
     if settings.ssl_verify_client_cert and settings.ssl_ca_file:
-        _ask_for_certificates(context, settings.ssl_ca_file)
+        _load_authorities(context, settings.ssl_ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _backend_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= _OPTIONS
+    context.set_ciphers(f"{_CIPHERS}:{_NEVER}")
     return context
 
 
@@ -168,10 +209,10 @@ def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
         raise ValueError(f"Can't use SSL certificate {cert} or key {key}: {error.strerror}") from None
 
 
-def _ask_for_certificates(context: ssl.SSLContext, ca_file: str) -> None:
+def _load_authorities(context: ssl.SSLContext, ca_file: str) -> None:
+    """Believe the certificates of a file. Raises ValueError."""
     _check_certificates(ca_file, "CA file")
     context.load_verify_locations(cafile=ca_file)
-    context.verify_mode = ssl.CERT_OPTIONAL
     if _REVOCATION_LIST in _read(ca_file):
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 

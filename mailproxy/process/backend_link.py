@@ -8,22 +8,16 @@ import os
 import socket
 import ssl
 from socket import SocketType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from mailproxy.net.reactor import READ, WRITE, Reactor
 from mailproxy.net.tls import Stream, TlsSocket
+from mailproxy.net.tls_context import TlsContexts, why_refused
 from mailproxy.session.out import BackendTls
 
 _READ_BYTES = 16384
 # socket.socket wraps this class in Python code that costs a microsecond a socket and does nothing for us.
 _NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-
-
-class TlsContexts(NamedTuple):
-    """What TLS to a backend is made with, built before a worker gives up its files."""
-
-    verifying: ssl.SSLContext
-    trusting: ssl.SSLContext
 
 
 class Listener(Protocol):
@@ -131,7 +125,7 @@ class BackendLink:
         try:
             done = stream.handshake()
         except ssl.SSLCertVerificationError as error:
-            self._lose(f"the certificate is not accepted: {error.verify_message}")
+            self._lose(why_refused(error, self._tls))
             return
         except OSError as error:
             self._lose(f"TLS handshake failed: {error.strerror or error}")

@@ -10,6 +10,7 @@ from typing import Self
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.config.settings import Settings
 from mailproxy.net import tls_context
+from mailproxy.net.tls_context import TlsContexts
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -23,13 +24,20 @@ class Certificates:
     def __init__(self, settings: Settings, before: Certificates | None = None) -> None:
         self._settings = settings
         self._tls = {login.protocol: login.tls for login in settings.logins if not login.tls.ssl_disable}
-        self._files = sorted({file for tls in self._tls.values() for file in tls_context.files(tls)})
+        self._authorities = {login.protocol: login.tls.ssl_client_ca_file for login in settings.logins}
+        found = {file for tls in self._tls.values() for file in tls_context.files(tls)}
+        self._files = sorted(found | set(self._authorities.values()) - {""})
         # Looked at before they are read: what changes in between is seen as a change later.
         self._taken = self._latest = self._signature()
         self._refused: Signature = ()
-        is_same = before is not None and (before._tls, before._taken) == (self._tls, self._taken)
-        self.contexts: dict[str, ssl.SSLContext] = before.contexts if before and is_same else self._load()
+        self.contexts: dict[str, ssl.SSLContext] = {}
         """By protocol; those without TLS have none."""
+        self.backend: dict[str, TlsContexts] = {}
+        """Towards backends, by protocol; with one CA file for both they share them."""
+        if before is not None and before._origin() == self._origin():
+            self.contexts, self.backend = before.contexts, before.backend
+        else:
+            self._load()
 
     @property
     def is_watched(self) -> bool:
@@ -58,17 +66,26 @@ class Certificates:
             self._refused = found
             raise
 
-    def _load(self) -> dict[str, ssl.SSLContext]:
-        contexts: dict[str, ssl.SSLContext] = {}
+    def _load(self) -> None:
         problems: list[Problem] = []
         for protocol, tls in self._tls.items():
             try:
-                contexts[protocol] = tls_context.server_context(tls, [protocol])
+                self.contexts[protocol] = tls_context.server_context(tls, [protocol])
+            except ConfigError as error:
+                problems += error.problems
+        made: dict[str, TlsContexts] = {}
+        for protocol, ca_file in self._authorities.items():
+            try:
+                made[ca_file] = made.get(ca_file) or tls_context.backend_contexts(ca_file)
+                self.backend[protocol] = made[ca_file]
             except ConfigError as error:
                 problems += error.problems
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
-        return contexts
+
+    def _origin(self) -> object:
+        """Return all that the contexts depend on."""
+        return self._tls, self._authorities, self._taken
 
     def _signature(self) -> Signature:
         return tuple((file, *_state(file)) for file in self._files)

@@ -96,7 +96,9 @@ class Connection:
         """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
         challenge = worker.apop_challenge(self._auth_link)
-        self._session = Session(worker.policy, self, self.client, worker.tags.next(), challenge)
+        self._session = Session(
+            worker.policy, self, self.client, b"P" + worker.tags.next().encode(), challenge
+        )
         self._session.start(accepted_at)
 
     @property
@@ -254,7 +256,7 @@ class Connection:
             worker.reactor.flush_soon(lambda: self.on_backend_lost("it is this proxy itself"))
             return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
-        self._backend.dial(host, port, tls, source_ip)
+        self._backend.dial(host, port, tls, source_ip or worker.source_ip(host))
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         """Begin TLS with the backend."""

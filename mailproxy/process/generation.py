@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 
@@ -17,6 +16,7 @@ from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
 from mailproxy.process import child, login
 from mailproxy.process.auth_sockets import AuthSockets
+from mailproxy.process.certificates import Certificates
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.title import set_title
 from mailproxy.session.policy import Policy
@@ -24,7 +24,6 @@ from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
 Listeners = Mapping[Address, socket.socket]
-Contexts = Mapping[str, ssl.SSLContext]
 
 _AUTH_RESTART_MIN_S = 0.1
 _AUTH_RESTART_MAX_S = 60.0
@@ -34,8 +33,6 @@ _AUTH_SIZE_FLOOR_MIB = 2048
 
 class Generation:
     """Keeps its processes alive from `start` to `retire`. Listeners belong to the master.
-
-    `contexts` are those of TLS by protocol, which may be absent.
 
     `on_auth_ready` is called once, when every auth section has said that it is ready; `on_auth_failed` when
     one died before that.
@@ -47,7 +44,7 @@ class Generation:
         reactor: Reactor,
         spawner: Spawner,
         log: Log,
-        contexts: Contexts,
+        certificates: Certificates,
         auth_sockets: AuthSockets,
         on_auth_ready: Callable[[], None],
         on_auth_failed: Callable[[], None],
@@ -56,7 +53,7 @@ class Generation:
         self._reactor = reactor
         self._spawner = spawner
         self._log = log
-        self._contexts = contexts
+        self._certificates = certificates
         self.auth_sockets = auth_sockets
         self._on_auth_ready = on_auth_ready
         self._on_auth_failed = on_auth_failed
@@ -136,11 +133,11 @@ class Generation:
     def _make_policy(self, settings: LoginSettings) -> Policy:
         names = [name for section in self.settings.auths for name in section.mechanisms]
         known = [KNOWN_MECHANISMS[name] for name in dict.fromkeys(names) if name in KNOWN_MECHANISMS]
-        return login.make_policy(settings, known, settings.protocol in self._contexts)
+        return login.make_policy(settings, known, settings.protocol in self._certificates.contexts)
 
-    def renew_logins(self, contexts: Contexts) -> None:
+    def renew_logins(self, certificates: Certificates) -> None:
         """Fork login workers with other TLS contexts; those of before finish what they have and leave."""
-        self._contexts = contexts
+        self._certificates = certificates
         if self._serves_logins and not self.is_retired:
             before = [child for child in self._spawner.children.values() if self._is_login(child)]
             self.serve_logins(self._listeners)
@@ -176,13 +173,14 @@ class Generation:
     def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
         listeners = [self._listeners[address] for address in settings.listen]
         tls_listeners = [self._listeners[address] for address in settings.ssl_listen]
-        context = self._contexts.get(settings.protocol)
+        context = self._certificates.contexts.get(settings.protocol)
+        backend_tls = self._certificates.backend.get(settings.protocol)
         names = [section.name for section in self.settings.auths]
         policy = self._policies[settings.protocol]
 
         def body(channel: socket.socket) -> None:
             sys.unraisablehook = forgive_odd_names
-            login.run(settings, listeners, tls_listeners, context, channel, names, policy)
+            login.run(settings, listeners, tls_listeners, context, backend_tls, channel, names, policy)
 
         try:
             born = self._spawner.spawn(

@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from socket import SocketType
 from typing import NamedTuple
 
@@ -28,16 +29,19 @@ from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import PipePool, Relay
 from mailproxy.net.signals import Signals
 from mailproxy.net.tls import Stream
+from mailproxy.net.tls_context import TlsContexts
 from mailproxy.process import child
 from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_link import AuthLink
-from mailproxy.process.backend_link import TlsContexts
 from mailproxy.process.connection import Connection
+from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
 from mailproxy.session.client import Client, is_secured
 from mailproxy.session.policy import LoginProtocol, Policy
 
 _ANY_HOSTS = ("0.0.0.0", "::")
+_TAG_CHARS = 8
+_SESSION_ID_CHARS = 16
 _SHUTTING_DOWN = "Shutting down"
 
 
@@ -46,19 +50,21 @@ class RelayInfo(NamedTuple):
 
     user: str
     rip: str
+    session_id: str
 
 
-class _Tags:
-    """Unguessable tags for backend dialogues, many for one system call."""
+class _RandomWords:
+    """Unguessable upper-case words, many for one system call."""
 
-    def __init__(self) -> None:
+    def __init__(self, length_chars: int) -> None:
+        self._length_chars = length_chars
         self._stock: list[str] = []
 
-    def next(self) -> bytes:
+    def next(self) -> str:
         if not self._stock:
-            text = secrets.token_hex(1024).upper()
-            self._stock = [text[i : i + 8] for i in range(0, len(text), 8)]
-        return b"P" + self._stock.pop().encode()
+            text, step = secrets.token_hex(1024).upper(), self._length_chars
+            self._stock = [text[i : i + step] for i in range(0, len(text), step)]
+        return self._stock.pop()
 
 
 class Worker:
@@ -70,6 +76,7 @@ class Worker:
         listeners: Sequence[socket.socket],
         tls_listeners: Sequence[socket.socket],
         tls: ssl.SSLContext | None,
+        backend_tls: TlsContexts | None,
         channel: socket.socket,
         auth_names: Sequence[str],
         policy: Policy | None = None,
@@ -81,7 +88,8 @@ class Worker:
         self._log_lines = child.ChildLog(call_later=self.reactor.call_later)
         self.log = self._log_lines.write
         self.pipes = PipePool()
-        self.tags = _Tags()
+        self.tags = _RandomWords(_TAG_CHARS)
+        self._session_ids = _RandomWords(_SESSION_ID_CHARS)
         self.policy = policy or make_policy(settings, (), tls is not None)
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
@@ -96,10 +104,13 @@ class Worker:
         self._pid = os.getpid()
         self._lingering = 0
         self.tls = tls
-        self.backend_tls: TlsContexts | None = None
+        self.backend_tls = backend_tls
         self.verbose_ssl = settings.tls.verbose_ssl
-        self._with_header = False
-        self.haproxy_timeout_s = 3.0
+        self._with_header = settings.haproxy
+        self.haproxy_timeout_s = settings.haproxy_timeout_s
+        self._haproxies = [ip_network(network) for network in settings.haproxy_trusted_networks]
+        self._source_ips = SourceAddresses(settings.login_source_ips)
+        self._logs_session = "%{session}" in settings.login_log_format_elements
         self._listeners = [*listeners, *tls_listeners]
         self._tls_fds = {listener.fileno() for listener in tls_listeners}
         self._own_addresses = {
@@ -151,13 +162,18 @@ class Worker:
         lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
         with_tls = listener.fileno() in self._tls_fds
         rip, rport = address[:2]
-        client = Client(lip, rip, lport, rport, is_secured(lip, rip, has_tls=False), self._pid)
+        secured = is_secured(lip, rip, has_tls=False)
+        client = Client(lip, rip, lport, rport, secured, self._pid, self._session_ids.next())
         if self._settings.login_process_per_connection:
             self._leave_listeners(rip)
         if with_tls or self._with_header:
             arrival = Arrival(self, sock, client)
             self.sessions[arrival] = None
-            arrival.start(with_header=self._with_header, with_tls=with_tls)
+            if self._with_header and not self._is_haproxy(rip):
+                self.log(Level.WARNING, f"haproxy: Client not in haproxy_trusted_networks: rip={rip}")
+                arrival.end()
+            else:
+                arrival.start(with_header=self._with_header, with_tls=with_tls)
         else:
             sock.setblocking(False)
             connection = Connection(self, sock, client)
@@ -167,6 +183,15 @@ class Worker:
         if len(self.sessions) + len(self.relays) > self._limit:
             self._evict_oldest()
         self._settle()
+
+    def _is_haproxy(self, rip: str) -> bool:
+        address = ip_address(rip)
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._haproxies)
+
+    def source_ip(self, host: str) -> str:
+        """Return the address to dial a backend from, empty to let the system choose."""
+        return self._source_ips.next(host)
 
     def greet(self, arrival: Arrival, stream: Stream) -> None:
         """Begin the session of a client whose header was read and whose TLS stands."""
@@ -217,7 +242,8 @@ class Worker:
     def session_became_relay(self, connection: Connection, relay: Relay, user: str) -> None:
         """Count a session as a relay from now on."""
         del self.sessions[connection]
-        self.relays[relay] = RelayInfo(user, connection.client.rip)
+        session_id = connection.client.session_id if self._logs_session else ""
+        self.relays[relay] = RelayInfo(user, connection.client.rip, session_id)
         if self._settings.login_process_per_connection:
             # The database process should not hold a connection for each relay.
             for link in self.auth_links:
@@ -229,10 +255,11 @@ class Worker:
         """Log the end of a relay that has closed its sockets."""
         info = self.relays.pop(relay)
         side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
+        session = f", session=<{info.session_id}>" if info.session_id else ""
         self.log(
             Level.INFO,
             f"proxy({printable(info.user)}): disconnecting {info.rip} "
-            f"(Disconnected by {side}, in={relay.up.total_bytes}, out={relay.down.total_bytes})",
+            f"(Disconnected by {side}, in={relay.up.total_bytes}, out={relay.down.total_bytes}{session})",
         )
         self._settle()
 
@@ -326,6 +353,10 @@ def make_policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], has_tl
         log_format=settings.login_log_format,
         verbose=settings.auth_verbose,
         host_name=socket.gethostname(),
+        trusted_networks=settings.login_trusted_networks,
+        own_addresses=[(a.host, a.port) for a in (*settings.listen, *settings.ssl_listen)],
+        max_reconnects=settings.login_proxy_max_reconnects,
+        log_id="*" if settings.imap_id_log else "",
         tls_available=has_tls,
         tls_required=settings.tls.required,
     )
@@ -336,14 +367,16 @@ def run(
     listeners: Sequence[socket.socket],
     tls_listeners: Sequence[socket.socket],
     tls: ssl.SSLContext | None,
+    backend_tls: TlsContexts | None,
     channel: socket.socket,
     auth_names: Sequence[str],
     policy: Policy | None = None,
 ) -> None:
     """Be a login worker from fork to exit. Descriptor 2 is the log.
 
-    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with; `policy` is what
-    `make_policy` made for the mechanisms that auth is expected to offer.
+    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with, `backend_tls` what we
+    shake hands with backends with; `policy` is what `make_policy` made for the mechanisms that auth is
+    expected to offer.
     """
     set_title(f"{settings.protocol}-login")
     child.no_core_dump()
@@ -351,4 +384,4 @@ def run(
     child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
     child.limit_memory(settings.login_process_size_mib)
     child.forbid_processes()
-    Worker(settings, listeners, tls_listeners, tls, channel, auth_names, policy).run()
+    Worker(settings, listeners, tls_listeners, tls, backend_tls, channel, auth_names, policy).run()

@@ -143,7 +143,7 @@ class Master:
             self._reactor,
             self._spawner,
             self._log,
-            certificates.contexts,
+            certificates,
             sockets,
             lambda: self._take_over(certificates),
             self._give_up,
@@ -249,7 +249,7 @@ class Master:
         if renewed is not None:
             self._certificates = renewed
             self._log(Level.INFO, "Certificates have changed, login processes take the new ones")
-            self._current.renew_logins(renewed.contexts)
+            self._current.renew_logins(renewed)
             self._arm_tick()
         if renewed is not None or self._reactor.now >= self._warn_again_s:
             self._warn_again_s = self._reactor.now + _WARN_AGAIN_S
