@@ -128,9 +128,7 @@ class Session:
         is_good = self._claims.take(parameters)
         self._frontend.end_identify(is_good)
         if not is_good:
-            self._out.log(
-                Level.WARNING, f"Invalid words of a trusted proxy, rip={self._client.rip}: no change"
-            )
+            self._out.log(Level.WARNING, f"Invalid claim of a proxy, rip={self._client.rip}: no change")
         if self._policy.log_id and parameters:
             self._log_login(f"ID sent: {describe(parameters, self._policy.log_id)}")
 

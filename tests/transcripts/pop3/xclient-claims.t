@@ -11,7 +11,7 @@ elements: user=<%u> rip=%r rport=%b lip=%l lport=%a %c session=<%{session}>
 C> +OK [XCLIENT] Dovecot ready.
 C< XCLIENT ADDR=192.0.2.77 PORT=x
 C> -ERR Invalid parameters.
-log: W Invalid words of a trusted proxy, rip=10.0.0.5: no change
+log: W Invalid claim of a proxy, rip=10.0.0.5: no change
 C< XCLIENT ADDR=192.0.2.77 PORT=4711 SESSION=FRONT-1 TTL=4 FORWARD=x NEW
 C> +OK Updated
 C< USER john
