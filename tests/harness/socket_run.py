@@ -173,7 +173,7 @@ class SocketRun:
             child.wire_standard_fds(log_end)
             child.keep_only([listener.fileno(), theirs.fileno()])
             unblock_all()
-            login.run(settings, [listener], [], None, theirs, ["auth"])
+            login.run(settings, [listener], [], None, None, theirs, ["auth"])
             status = 0
         except BaseException:
             traceback.print_exc()
