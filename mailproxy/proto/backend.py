@@ -35,7 +35,7 @@ class Identity(NamedTuple):
 
 
 class Account:
-    """Who logs in at a backend, and how; shared by all tries until one of them takes the password."""
+    """Who logs in at a backend, and how; shared by all tries, of which one takes the password."""
 
     __slots__ = ("_password", "identity", "master", "mechanism", "starttls", "user")
 
@@ -58,11 +58,6 @@ class Account:
         """Upper case; empty for LOGIN or USER and PASS."""
         self.starttls = starttls
         self.identity = identity
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether a backend may have been given the password: then there is no other try."""
-        return self._password is None
 
     def take_password(self) -> Secret:
         """Return the password, once; the caller sends it to the backend or drops it."""

@@ -1,10 +1,10 @@
 """The tries to log an accepted user in at a backend: addresses in turn, pauses, one deadline over all.
 
-A try that fails before the password was given away is followed by the next address, at once; when all have
-failed, by all of them again a second later, as often as `login_proxy_max_reconnects` says and only if time
-is left. While more addresses wait, a silent one gets no more than its share of the time. There is no other
-try after an answer that makes no sense, after TLS that fails (it would meet the same man in the middle), and
-once the password was sent.
+A connection that cannot be made, or is lost before the backend's first byte, is followed by the next address,
+at once; when all have failed, by all of them again a second later, as often as `login_proxy_max_reconnects`
+says and only if time is left. While more addresses wait, a silent one gets no more than its share of the
+time. There is no other try once a backend has spoken, so none after a password was sent or refused, and none
+after TLS has failed: it would meet the same man in the middle.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Attempts:
         if self._has_spoken:
             what = f"Remote {server.ip}:{server.port} disconnected"
         text = f"proxy({self._user}): {what}: {why}"
-        may_retry = not (is_final or self._is_handshaking or self._target.account.is_spent)
+        may_retry = not (is_final or self._has_spoken)
         if may_retry and self._next < len(self._target.servers) and now < self._deadline:
             out.log(Level.WARNING, f"{text}, trying {self._target.servers[self._next].ip}")
             out.hang_up()

@@ -13,7 +13,6 @@ B> !hang up
 time: 0.9
 time: 1
 B> !dial 192.0.2.1 143
-B< * OK hel\c
 B< !lost connection closed
 B> !hang up
 time: 2
