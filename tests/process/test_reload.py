@@ -74,6 +74,34 @@ def test_a_reload_refuses_no_connect(new_arena: NewArena) -> None:
     assert [reply for reply in replies if not reply.startswith(b"a1 OK ")] == []
 
 
+def test_new_workers_never_ask_the_old_auth(new_arena: NewArena) -> None:
+    """F12: whoever is greeted with the new words is judged by the new rules."""
+    arena = new_arena("login_processes_count = 4")
+    rules = arena.proxy.sql.read_text()
+    for number in range(3):
+        old = "login_processes_count = 4" if number == 0 else f"login_greeting = Words {number - 1}."
+        text = f"login_greeting = Words {number}."
+        replace_in_configuration(arena, old, f"login_processes_count = 4\n{text}" if number == 0 else text)
+        reason = f"Rules {number}."
+        changed = rules.replace("'Y' AS proxy", f"'Y' AS nologin, '{reason}' AS reason")
+        assert changed != rules
+        arena.proxy.sql.write_text(changed)
+        arena.proxy.sighup()
+        judged = 0
+
+        def is_judged(words: bytes = text.split(" = ")[1].encode(), reason: bytes = reason.encode()) -> bool:
+            nonlocal judged
+            client = arena.client()
+            reply = client.ask(b"a1 LOGIN guest %s\r\n" % Arena.GUEST)
+            client.close()
+            if words in client.greeting:
+                assert reason in reply, reply
+                judged += 1
+            return judged >= 20
+
+        wait_until("the new workers have judged", is_judged, 30)
+
+
 def test_a_client_in_the_middle_of_his_login_finishes_it(arena: Arena) -> None:
     """F12: the old worker keeps those who are there, with the auth that they began with."""
     client = arena.client()
