@@ -60,6 +60,38 @@ def test_without_tls_there_is_nothing_to_watch(place: Place, off: str) -> None:
     assert (found.contexts, found.is_watched, found.renewed(), found.warnings()) == ({}, False, None, [])
 
 
+def test_backends_are_met_with_tls_even_when_clients_are_not(place: Place) -> None:
+    """One pair of contexts for each CA file, at a few KiB without one."""
+    plain = Certificates(place.settings("ssl = no\n")).backend
+    assert plain["imap"] is plain["pop3"]
+    assert plain["imap"].verifying.cert_store_stats()["x509"] == 0
+    own = f"ssl = no\nprotocol pop3 {{\n  ssl_client_ca_file = {place.authority.ca}\n}}\n"
+    mixed = Certificates(place.settings(own)).backend
+    assert mixed["imap"].verifying.cert_store_stats()["x509"] == 0
+    assert mixed["pop3"].verifying.cert_store_stats()["x509_ca"] == 1
+
+
+def test_another_ca_file_for_backends_is_taken(place: Place) -> None:
+    """T15: by itself, after a look at what is in it; a broken one changes nothing."""
+    ca = place.path.parent / "backends.pem"
+    ca.write_bytes(place.authority.ca.read_bytes())
+    settings = place.settings(f"ssl = no\nssl_client_ca_file = {ca}\n")
+    found = Certificates(settings)
+    assert found.is_watched
+    assert Certificates(settings, found).backend is found.backend
+    ca.write_text("garbage")
+    assert found.renewed() is None
+    with pytest.raises(ConfigError, match=r"ssl_client_ca_file: Can't use SSL CA file \S+: it holds no cert"):
+        found.renewed()
+    other = Authority(place.path.parent, "Another CA")
+    ca.write_bytes(other.ca.read_bytes())
+    assert found.renewed() is None
+    renewed = found.renewed()
+    assert renewed is not None
+    (authority,) = renewed.backend["imap"].verifying.get_ca_certs()
+    assert authority["subject"] == ((("commonName", "Another CA"),),)
+
+
 def test_nothing_changes_while_the_files_do_not(place: Place) -> None:
     found = Certificates(place.settings())
     assert [found.renewed() for _ in range(3)] == [None] * 3
