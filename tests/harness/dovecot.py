@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ import psutil
 
 from tests.harness.folder import open_folder
 from tests.harness.ports import free_address, free_port
+from tests.harness.tls import Pair
 from tests.harness.wait import wait_until
 
 PROGRAM = "/usr/sbin/dovecot"
@@ -33,7 +34,7 @@ state_dir = {folder}/state
 log_path = {folder}/log
 protocols = imap pop3
 listen = {host}
-ssl = no
+{tls}
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_failure_delay = 0
@@ -60,7 +61,7 @@ service imap-login {{
     port = {imap_port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps_port}
   }}
 }}
 service pop3-login {{
@@ -68,7 +69,7 @@ service pop3-login {{
     port = {pop3_port}
   }}
   inet_listener pop3s {{
-    port = 0
+    port = {pop3s_port}
   }}
 }}
 """
@@ -97,17 +98,25 @@ class DovecotBackend:
 
     It dies with the tests in any case.
     It has a loopback address of its own; the ports are those of all backends, with root's rights 143 and 110.
+    `make_pair` is given that address and returns a certificate: then there is STARTTLS and STLS, and TLS on
+    `imaps_port` and `pop3s_port`, with root's rights 993 and 995.
     """
 
     master_user = "proxy"
     master_password = "master-Zk41"
 
-    def __init__(self, name: str, passwords: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, passwords: Mapping[str, str], make_pair: Callable[[str], Pair] | None = None
+    ) -> None:
         self.name = name
         self.passwords = dict(passwords)
         self.is_root = os.geteuid() == 0
-        self.imap_port, self.pop3_port = (143, 110) if self.is_root else _shared_ports()
-        self.host = free_address(self.imap_port, self.pop3_port)
+        self.imap_port, self.pop3_port, imaps_port, pop3s_port = _ports(self.is_root)
+        self.imaps_port, self.pop3s_port = (imaps_port, pop3s_port) if make_pair else (0, 0)
+        self.host = free_address(
+            self.imap_port, self.pop3_port, *((imaps_port, pop3s_port) if make_pair else ())
+        )
+        self._pair = make_pair(self.host) if make_pair else None
         self._close = contextlib.ExitStack()
         self.folder = self._close.enter_context(open_folder(f"dovecot-{name}"))
         self.log = self.folder / "log"
@@ -159,6 +168,11 @@ class DovecotBackend:
         """Return how many logins as `user` its log shows."""
         return self.log.read_text(errors="replace").count(f"Login: user=<{user}>")
 
+    def tls_logins(self, user: str) -> int:
+        """Return how many of these were within TLS."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return sum(f"Login: user=<{user}>" in line and ", TLS" in line for line in lines)
+
     def subject(self, user: str, number: int) -> str:
         """Return the subject of a seeded message; it tells where it lives."""
         return f"message {number} of {user} on backend {self.name}"
@@ -166,6 +180,7 @@ class DovecotBackend:
     def _write(self) -> None:
         mail_user, mail_group = ("mail", "mail") if self.is_root else (getpass.getuser(), str(os.getegid()))
         users = "" if self.is_root else _PLAIN_USER.format(user=mail_user, group=_group())
+        tls = f"ssl_cert = <{self._pair.cert}\nssl_key = <{self._pair.key}" if self._pair else "ssl = no"
         (self.folder / "dovecot.conf").write_text(
             _CONFIGURATION.format(
                 folder=self.folder,
@@ -175,6 +190,9 @@ class DovecotBackend:
                 mail_group=mail_group,
                 imap_port=self.imap_port,
                 pop3_port=self.pop3_port,
+                imaps_port=self.imaps_port,
+                pop3s_port=self.pop3s_port,
+                tls=tls,
             )
         )
         lines = [f"{user}:{{PLAIN}}{password}\n" for user, password in self.passwords.items()]
@@ -212,8 +230,9 @@ class DovecotBackend:
 
 
 @functools.cache
-def _shared_ports() -> tuple[int, int]:
-    return free_port(), free_port()
+def _ports(is_root: bool) -> tuple[int, int, int, int]:
+    """Return those of all backends: IMAP, POP3, and the same with TLS."""
+    return (143, 110, 993, 995) if is_root else (free_port(), free_port(), free_port(), free_port())
 
 
 def _group() -> str:
