@@ -29,14 +29,17 @@ class Listener(Protocol):
     def on_backend_tls(self) -> None:
         """The handshake that `start_tls` began is done."""
 
-    def on_backend_lost(self, why: str) -> None:
-        """The backend cannot be reached, or is gone; the link is closed. `why` is printable."""
+    def on_backend_lost(self, why: str, is_final: bool) -> None:
+        """The backend cannot be reached, or is gone; the link is closed. `why` is printable.
+
+        `is_final` if another try cannot help: TLS did not come about.
+        """
 
 
 class BackendLink:
     """Owns its socket until `release` or `close`. Never calls the listener from within a call of his."""
 
-    __slots__ = ("_events", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once", "_unsent")
+    __slots__ = ("_events", "_is_over", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once", "_unsent")
 
     def __init__(self, reactor: Reactor, listener: Listener, tls: TlsContexts | None) -> None:
         self._reactor = reactor
@@ -46,6 +49,7 @@ class BackendLink:
         self._tls_at_once: BackendTls | None = None
         self._events = READ
         self._unsent = b""
+        self._is_over = False
 
     def dial(self, host: str, port: int, tls: BackendTls | None, source_ip: str) -> None:
         """Begin to connect to an IP address; the first bytes, or the loss, tell how it went."""
@@ -76,12 +80,18 @@ class BackendLink:
         self._reactor.add(stream.fileno(), self._events, self._on_connected if tls else self._on_events)
 
     def _lose_soon(self, error: OSError) -> None:
-        why = error.strerror or "no socket"
-        self._reactor.flush_soon(lambda: self._listener.on_backend_lost(why))
+        """Tell the listener after he has finished what he is doing, unless he has hung up by then."""
+        why, is_final = error.strerror or "no socket", error.errno == errno.EPROTO
 
-    def _lose(self, why: str) -> None:
+        def lose() -> None:
+            if not self._is_over:
+                self._lose(why, is_final)
+
+        self._reactor.flush_soon(lose)
+
+    def _lose(self, why: str, is_final: bool = False) -> None:
         self.close()
-        self._listener.on_backend_lost(why)
+        self._listener.on_backend_lost(why, is_final)
 
     def _watch(self, events: int) -> None:
         if events != self._events and self._stream is not None:
@@ -110,9 +120,12 @@ class BackendLink:
             self._lose_soon(OSError(errno.EPROTO, "TLS to backends is not set up"))
             return False
         context = self._tls.verifying if tls.verify else self._tls.trusting
+        fd = self._stream.fileno()
         try:
             self._stream = TlsSocket(self._stream, context, is_server=False, name=tls.name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # The socket is closed.
+            self._reactor.forget(fd)
+            self._stream = None
             self._lose_soon(OSError(errno.EPROTO, f"TLS: {error}"))
             return False
         self._reactor.replace(self._stream.fileno(), self._on_handshake)
@@ -125,10 +138,10 @@ class BackendLink:
         try:
             done = stream.handshake()
         except ssl.SSLCertVerificationError as error:
-            self._lose(why_refused(error, self._tls))
+            self._lose(why_refused(error, self._tls), is_final=True)
             return
         except OSError as error:
-            self._lose(f"TLS handshake failed: {error.strerror or error}")
+            self._lose(f"TLS handshake failed: {error.strerror or error}", is_final=True)
             return
         if not done:
             self._watch(WRITE if stream.waits_to_write else READ)
@@ -187,6 +200,7 @@ class BackendLink:
 
     def close(self) -> None:
         """Close the connection, if there is one; the listener hears nothing more of it."""
+        self._is_over = True
         self._unsent = b""
         if self._stream is not None:
             self._reactor.forget(self._stream.fileno())

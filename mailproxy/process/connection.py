@@ -251,10 +251,6 @@ class Connection:
     def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
         """Begin to connect to a backend."""
         worker = self._worker
-        if host == self.client.lip and port == self.client.lport:
-            # Each login would log in here again, until the process is full of connections to itself.
-            worker.reactor.flush_soon(lambda: self.on_backend_lost("it is this proxy itself"))
-            return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
         self._backend.dial(host, port, tls, source_ip or worker.source_ip(host))
 
@@ -287,11 +283,11 @@ class Connection:
             self._session.on_backend_tls_started(self._worker.reactor.now)
 
     @_own_fault
-    def on_backend_lost(self, why: str) -> None:
+    def on_backend_lost(self, why: str, is_final: bool) -> None:
         """Tell the session that the backend is gone."""
         self._backend = None
         if self._session is not None:
-            self._session.on_backend_lost(why, self._worker.reactor.now)
+            self._session.on_backend_lost(why, self._worker.reactor.now, is_final)
 
     # -- the end ------------------------------------------------------------------------------------------
 
