@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import poplib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.harness.mail_client import imap, leave, pop3
 from tests.harness.proxy import Proxy
 from tests.harness.scripted_backend import Peer, ScriptedBackend
 from tests.harness.tls import Authority
+from tests.harness.wait import wait_until
 
 NAME = "mail.example.org"
 OTHER = "other.example.org"
@@ -36,6 +38,11 @@ auth default {{
 }}
 """
 PROTOCOLS = ["imap", "pop3"]
+# Looks at the files all the time.
+HASTY = (
+    "import sys; from mailproxy import cli; from mailproxy.process import master; master._WATCH_S = 0.1;"
+    " sys.exit(cli.main())"
+)
 FAILED = {
     "imap": "[UNAVAILABLE] Temporary authentication failure.",
     "pop3": "-ERR [SYS/TEMP] Temporary authentication failure.",
@@ -63,7 +70,8 @@ def start() -> Iterator[Start]:
     """Return what starts a proxy whose every user has these fields."""
     with Proxy([PASSWORD]) as proxy:
 
-        def run(fields: str, ca_file: Path | None, more: str = "") -> Proxy:
+        def run(fields: str, ca_file: Path | None, more: str = "", program: str = "") -> Proxy:
+            proxy.program = ["-c", program] if program else proxy.program
             settings = f"ssl_client_ca_file = {ca_file}\n" if ca_file else ""
             proxy.write(HEAD.format(settings=settings + more, fields=fields))
             proxy.start()
@@ -117,6 +125,18 @@ def refusal(proxy: Proxy, protocol: str) -> str:
         drop.close()
         (said,) = failed.value.args
     return said.decode() if isinstance(said, bytes) else str(said)
+
+
+def decides(proxy: Proxy, passes: bool) -> bool:
+    """Try to log in over IMAP; return whether that went as told."""
+    box = imap(proxy)
+    try:
+        box.login(USER, PASSWORD)
+    except imaplib.IMAP4.error:
+        return not passes
+    finally:
+        leave(box)
+    return passes
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -215,3 +235,20 @@ def test_a_backend_without_tls_is_told_nothing(start: Start, authority: Authorit
         assert PASSWORD.encode() not in peer.received
         assert USER.encode() not in peer.received
         hostile.check()
+
+
+def test_another_ca_file_is_taken_by_itself(
+    start: Start, tmp_path: Path, authority: Authority, backend: DovecotBackend
+) -> None:
+    """No reload: the backend's authority is believed once it is in the file, and no longer than that."""
+    ca_file = tmp_path / "ca.pem"
+    stranger = Authority(tmp_path, "Another CA").ca.read_bytes()
+    ca_file.write_bytes(stranger)
+    proxy = start(place(backend, "imap", "ssl=yes", NAME), ca_file, program=HASTY)
+    assert refusal(proxy, "imap") == FAILED["imap"]
+    for times, (contents, passes) in enumerate([(authority.ca.read_bytes(), True), (stranger, False)], 1):
+        new = ca_file.with_suffix(".new")
+        new.write_bytes(contents)
+        new.replace(ca_file)
+        proxy.wait_log("Certificates have changed, login processes take the new ones", times)
+        wait_until("a new worker decides", partial(decides, proxy, passes), 10)
