@@ -36,7 +36,7 @@ class Session:
     # fmt: off
     __slots__ = (
         "_apop_challenge", "_attempts", "_claims", "_client", "_face", "_frontend", "_is_paused",
-        "_login_deadline", "_mechanism", "_out", "_policy", "_tag", "_user", "state",
+        "_login_deadline", "_mechanism", "_out", "_policy", "_tag", "_user", "state", "user",
     )
     # fmt: on
 
@@ -59,13 +59,10 @@ class Session:
         """What the session waits for; nobody else sets it."""
         self._mechanism = b""
         self._user = b""
+        self.user = ""
+        """Auth's name for the user, printable; empty before its first answer."""
         self._is_paused = False
         self._login_deadline = 0.0
-
-    @property
-    def user(self) -> str:
-        """Auth's name for the user, printable; empty before its first answer."""
-        return printable(self._user)
 
     @property
     def is_evictable(self) -> bool:
@@ -150,6 +147,7 @@ class Session:
         self._face = self._policy.face(self._client)
         self._frontend = self._policy.frontend(self._face, self._out.send_client, self._apop_challenge)
         self._user = self._mechanism = b""
+        self.user = ""
         self.state = State.COMMAND
 
     def _logout(self) -> None:
@@ -234,6 +232,7 @@ class Session:
             self._read_client()
             return
         self._user = reply.fields.get(b"user") or self._user
+        self.user = printable(self._user)
         if reply.outcome is Outcome.OK:
             self._on_accepted(reply.fields, now)
         else:
