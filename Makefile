@@ -14,8 +14,8 @@ BIN := $(VENV)/bin
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
 	isync fetchmail curl mutt strace procps openssl
 
-# Folders whose tests are pure and quick; all others start programs or take their time.
-QUICK := tests/unit tests/house tests/transcripts
+# Tests that are pure and quick; all others start programs or take their time.
+QUICK := tests/unit tests/house tests/transcripts/test_transcripts.py
 
 .PHONY: run check test stress clean packages
 

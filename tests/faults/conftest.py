@@ -13,9 +13,11 @@ from tests.harness.scripted_backend import imap_echo, pop3_echo
 
 @pytest.fixture(scope="module")
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    """The module's proxy; its SETTINGS are added to the configuration, its QUERY replaces the usual one."""
+    """The module's proxy, with the module's SETTINGS and AUTH, and its QUERY in place of the usual."""
     module = request.module
-    with Arena(getattr(module, "SETTINGS", ""), getattr(module, "QUERY", QUERY)) as running:
+    with Arena(
+        getattr(module, "SETTINGS", ""), getattr(module, "QUERY", QUERY), auth=getattr(module, "AUTH", "")
+    ) as running:
         yield running
 
 

@@ -7,38 +7,22 @@ import re
 import pytest
 
 from tests.harness.arena import Arena
+from tests.harness.attempts import (
+    BEGIN,
+    FAILED,
+    PROTOCOLS,
+    TEMPORARY,
+    literals,
+    record_login,
+    replies,
+    sasl,
+)
 from tests.harness.oracles import Oracles
 from tests.harness.raw_client import RawClient, b64, plain, quoted
-from tests.harness.scripted_backend import Peer, Script, ScriptedBackend
+from tests.harness.scripted_backend import Peer, ScriptedBackend
 from tests.harness.wait import wait_until
 
 SETTINGS = "auth_username_chars =\n"
-
-PROTOCOLS = pytest.mark.parametrize("protocol", ["imap", "pop3"])
-BEGIN = {"imap": b"a1 AUTHENTICATE PLAIN ", "pop3": b"AUTH PLAIN "}
-FAILED = {
-    "imap": b"a1 NO [AUTHENTICATIONFAILED] Authentication failed.",
-    "pop3": b"-ERR [AUTH] Authentication failed.",
-}
-TEMPORARY = {"imap": b"a1 NO [UNAVAILABLE] ", "pop3": b"-ERR [SYS/TEMP] "}
-
-
-def record_login(protocol: str, seen: list[tuple[bytes, bytes]]) -> Script:
-    """Return a script of a real server: it decodes user and password, accepts, and waits."""
-
-    def script(peer: Peer) -> None:
-        if protocol == "imap":
-            peer.send(b"* OK backend\r\n")
-            tag, user, password = peer.imap_login()
-            seen.append((user, password))
-            peer.send(tag + b" OK in\r\n")
-        else:
-            peer.send(b"+OK backend\r\n")
-            seen.append(peer.pop3_login())
-            peer.send(b"+OK in\r\n")
-        peer.until_end()
-
-    return script
 
 
 @pytest.fixture
@@ -63,25 +47,6 @@ def lookups(oracles: Oracles) -> int:
 
 
 BREAKS = [b"\r\n", b"\n", b"\r", b"\0", b"\r\nDELE 1\r\n", b"x\r\nP OK in\r\n"]
-
-
-def replies(arena: Arena, protocol: str, attempts: list[bytes]) -> list[bytes]:
-    """Return the reply to each, all at once on connections of their own: failures are delayed."""
-    clients = [arena.client(protocol) for _ in attempts]
-    for client, attempt in zip(clients, attempts, strict=True):
-        client.send(attempt)
-    lines = [client.line() for client in clients]
-    for client in clients:
-        client.close()
-    return lines
-
-
-def sasl(protocol: str, user: bytes, password: bytes) -> bytes:
-    return BEGIN[protocol] + plain(user, password) + b"\r\n"
-
-
-def literals(user: bytes, password: bytes) -> bytes:
-    return b"a1 LOGIN {%d+}\r\n%s {%d+}\r\n%s\r\n" % (len(user), user, len(password), password)
 
 
 @PROTOCOLS

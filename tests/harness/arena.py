@@ -42,7 +42,7 @@ auth default {{
   passdb sql {{
     args = {sql}
   }}
-}}
+{auth}}}
 """
 
 SQL = """\
@@ -65,8 +65,13 @@ class Arena:
     GUEST = b"Guest-Secret-33"
 
     def __init__(
-        self, settings: str = "", query: str = QUERY, mechanisms: str = "plain login cram-md5"
+        self,
+        settings: str = "",
+        query: str = QUERY,
+        mechanisms: str = "plain login cram-md5",
+        auth: str = "",
     ) -> None:
+        """`settings` stand above the auth section and `auth` ends it; FOLDER in it is the proxy's."""
         self._close = contextlib.ExitStack()
         enter = self._close.enter_context
         self.imap = enter(ScriptedBackend(imap_echo))
@@ -83,8 +88,9 @@ class Arena:
         self.add("mary", self.MARY.decode())
         for user in ("guest", "bystander"):
             self.add(user, self.GUEST.decode(), self.house_imap.port, self.house_pop3.port)
+        auth = auth.replace("FOLDER", str(self.proxy.folder))
         self.proxy.write(
-            MAIN.format(settings=settings, mechanisms=mechanisms, sql=self.proxy.sql),
+            MAIN.format(settings=settings, mechanisms=mechanisms, sql=self.proxy.sql, auth=auth),
             SQL.format(database=self.path, query=query),
         )
 
