@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from socket import SocketType
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING
 
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
@@ -16,7 +15,9 @@ from mailproxy.net.reactor import READ, WRITE, Timer
 from mailproxy.net.relay import Relay
 from mailproxy.net.tls import Stream, TlsSocket
 from mailproxy.net.tls_accept import TlsAccept
+from mailproxy.process.backend_health import Place
 from mailproxy.process.backend_link import BackendLink
+from mailproxy.process.own_fault import own_fault
 from mailproxy.session.client import Client
 from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
@@ -29,23 +30,6 @@ _READ_BYTES = 8192
 # take the goodbye away from him. So his bytes are read and dropped, for so long and so many.
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
-
-
-_Arguments = ParamSpec("_Arguments")
-
-
-def _own_fault(
-    method: Callable[Concatenate[Connection, _Arguments], None],
-) -> Callable[Concatenate[Connection, _Arguments], None]:
-    """Let an error that nobody foresaw end this connection, and not the worker with all its relays."""
-
-    def guarded(self: Connection, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.fail(error)
-
-    return guarded
 
 
 class Connection:
@@ -64,6 +48,7 @@ class Connection:
         "_deadline",
         "_drop_bytes",
         "_is_paused",
+        "_place",
         "_request_id",
         "_session",
         "_timer",
@@ -80,6 +65,7 @@ class Connection:
         self._client_events = READ
         self._client_ended = False
         self._is_paused = False
+        self._place: Place = ("", 0)
         self._client_is_closed = False
         self._request_id = 0
         self._auth_link = worker.auth_links[0]
@@ -91,7 +77,7 @@ class Connection:
         self._tls_accept: TlsAccept | None = None
         self.client = client
 
-    @_own_fault
+    @own_fault
     def start(self, accepted_at: float) -> None:
         """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
@@ -120,7 +106,7 @@ class Connection:
 
     # -- the client ---------------------------------------------------------------------------------------
 
-    @_own_fault
+    @own_fault
     def on_client(self, events: int) -> None:
         """Take an event of the client's stream."""
         if events & WRITE:
@@ -140,7 +126,7 @@ class Connection:
         else:
             self._lose_client()
 
-    @_own_fault
+    @own_fault
     def _lose_client(self) -> None:
         self._client_ended = True
         if self._session is None:
@@ -233,13 +219,13 @@ class Connection:
         self._auth_link.cancel(self._request_id)
         self._request_id = 0
 
-    @_own_fault
+    @own_fault
     def on_auth_reply(self, reply: Reply) -> None:
         """Pass an answer of auth to the session."""
         if self._session is not None:
             self._session.on_auth_reply(reply, self._worker.reactor.now)
 
-    @_own_fault
+    @own_fault
     def on_auth_lost(self) -> None:
         """Tell the session that no answer will come."""
         self._request_id = 0
@@ -251,8 +237,18 @@ class Connection:
     def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
         """Begin to connect to a backend."""
         worker = self._worker
+        self._place = place = (host, port)
+        failing_s = worker.health.failing_s(place, worker.reactor.now)
+        if failing_s:
+            why = f"it has been failing for {failing_s:.0f} s"
+            worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
+            return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
         self._backend.dial(host, port, tls, source_ip or worker.source_ip(host))
+
+    def _refuse_place(self, place: Place, why: str) -> None:
+        if self._backend is None and self._place == place and self._session is not None:
+            self._session.on_backend_lost(why, self._worker.reactor.now)
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         """Begin TLS with the backend."""
@@ -270,22 +266,24 @@ class Connection:
             self._backend.close()
             self._backend = None
 
-    @_own_fault
+    @own_fault
     def on_backend_data(self, data: bytes) -> None:
         """Pass bytes of the backend to the session."""
+        self._worker.health.answered(self._place)
         if self._session is not None:
             self._session.on_backend_data(data, self._worker.reactor.now)
 
-    @_own_fault
+    @own_fault
     def on_backend_tls(self) -> None:
         """Tell the session that the backend is reached by TLS now."""
         if self._session is not None:
             self._session.on_backend_tls_started(self._worker.reactor.now)
 
-    @_own_fault
+    @own_fault
     def on_backend_lost(self, why: str, is_final: bool) -> None:
         """Tell the session that the backend is gone."""
         self._backend = None
+        self._worker.health.failed(self._place, self._worker.reactor.now)
         if self._session is not None:
             self._session.on_backend_lost(why, self._worker.reactor.now, is_final)
 
@@ -301,7 +299,7 @@ class Connection:
             self._worker.reactor.cancel(timer)
         self._timer = self._worker.reactor.call_at(when, self._on_timer)
 
-    @_own_fault
+    @own_fault
     def _on_timer(self) -> None:
         self._timer = None
         now = self._worker.reactor.now

@@ -33,6 +33,7 @@ from mailproxy.net.tls_context import TlsContexts
 from mailproxy.process import child
 from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_link import AuthLink
+from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
@@ -109,6 +110,7 @@ class Worker:
         self._with_header = settings.haproxy
         self.haproxy_timeout_s = settings.haproxy_timeout_s
         self._haproxies = [ip_network(network) for network in settings.haproxy_trusted_networks]
+        self.health = BackendHealth()
         self._source_ips = SourceAddresses(settings.login_source_ips)
         self._logs_session = "%{session}" in settings.login_log_format_elements
         self._listeners = [*listeners, *tls_listeners]

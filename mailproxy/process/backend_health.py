@@ -1,0 +1,43 @@
+"""Backends that have been failing for so long that a login there fails at once, as far as this worker knows.
+
+One login a second is still let through, to see whether the backend is back.
+"""
+
+from __future__ import annotations
+
+# Dovecot's proxy_host_immediate_failure_after.
+_FAILING_S = 30.0
+_PROBE_EVERY_S = 1.0
+# Hosts come from databases; one that names a new host for each login must not fill the memory.
+_LIMIT_HOSTS = 10_000
+
+Place = tuple[str, int]
+
+
+class BackendHealth:
+    """Remembers only places that fail. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._failing: dict[Place, list[float]] = {}
+
+    def failed(self, place: Place, now_s: float) -> None:
+        """Note that nothing came from a backend but an error."""
+        if place not in self._failing:
+            if len(self._failing) >= _LIMIT_HOSTS:
+                self._failing.clear()
+            self._failing[place] = [now_s, now_s]
+
+    def answered(self, place: Place) -> None:
+        """Note that a backend has spoken."""
+        if self._failing:
+            self._failing.pop(place, None)
+
+    def failing_s(self, place: Place, now_s: float) -> float:
+        """Return for how long a backend has been failing, 0 if this login shall try it."""
+        times = self._failing.get(place)
+        if times is None or now_s - times[0] < _FAILING_S:
+            return 0.0
+        if now_s - times[1] >= _PROBE_EVERY_S:
+            times[1] = now_s
+            return 0.0
+        return now_s - times[0]
