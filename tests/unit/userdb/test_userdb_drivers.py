@@ -23,7 +23,7 @@ def opened(driver: str, args: str = "") -> Userdb:
 
 
 def test_unknown_driver() -> None:
-    with pytest.raises(ConfigError, match="line 7: Unknown userdb driver 'vpopmai' .*prefetch, sql"):
+    with pytest.raises(ConfigError, match=r"line 7: Unknown userdb driver 'vpopmai' .*prefetch, sql"):
         opened("vpopmai")
     assert set(DRIVERS) == {"static", "prefetch", "sql", "passwd-file"}
 
