@@ -14,8 +14,11 @@ BIN := $(VENV)/bin
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
 	isync fetchmail curl mutt strace procps openssl
 
-# Tests that are pure and quick; all others start programs or take their time.
-QUICK := tests/unit tests/house tests/transcripts/test_transcripts.py
+# Folders whose tests are quick, but for a few files of them that start processes or move much data.
+QUICK := tests/unit tests/house tests/transcripts
+SLOW := tests/unit/auth/test_auth_process.py tests/unit/net/test_relay.py \
+	tests/transcripts/test_transcripts_sockets.py
+OTHERS := $(filter-out $(QUICK:%=%/) tests/harness/ tests/__pycache__/,$(wildcard tests/*/))
 
 .PHONY: run check test stress clean packages
 
@@ -26,10 +29,10 @@ check: $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not stress" $(wildcard $(QUICK))
+	$(BIN)/python -m pytest -q -m "not stress" $(SLOW:%=--ignore=%) $(QUICK)
 
 test: packages check
-	$(BIN)/python -m pytest -q -m "not stress" --durations=10 $(QUICK:%=--ignore=%) tests
+	$(BIN)/python -m pytest -q -m "not stress" --durations=10 $(SLOW) $(OTHERS)
 
 stress: packages $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/python -m pytest -m stress --timeout=3600 tests || test $$? -eq 5  # 5: there is none
