@@ -45,9 +45,13 @@ class ProxyHeader:
             if not data or len(data) >= LIMIT_BYTES or self._ended(len(data)):
                 self._on_failed("no whole PROXY header")
             return
-        if self._waited:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self._sock.recv(header.length_bytes)
+        try:
+            if self._waited:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self._sock.recv(header.length_bytes)
+        except OSError as error:  # Reset since we looked.
+            self._on_failed(str(error))
+            return
         self._on_header(header.endpoints)
 
     def _ended(self, held_bytes: int) -> bool:

@@ -59,7 +59,8 @@ def _parse_v1(data: bytes) -> Header | None:
     if words[1] == "UNKNOWN":
         return Header(end + 2, None)
     family = {"TCP4": IPv4Address, "TCP6": IPv6Address}.get(words[1])
-    if family is None or len(words) != 6:
+    # The library's IPv6 addresses take anything at all for a scope, TAB and LF among it.
+    if family is None or len(words) != 6 or b"%" in data[:end]:
         raise ValueError("malformed PROXY header")
     source, destination = str(family(words[2])), str(family(words[3]))
     return Header(end + 2, Endpoints(source, _port(words[4]), destination, _port(words[5])))

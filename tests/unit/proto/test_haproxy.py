@@ -71,6 +71,8 @@ def test_a_part_asks_for_more(data: bytes) -> None:
         b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 2\r\n",
         b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n",
         b"PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
+        b"PROXY TCP6 fe80::1%x\tcert_username=root\n ::1 1 2\r\n",
+        b"PROXY TCP6 ::1 fe80::1%eth0 1 2\r\n",
         b"PROXY " + b"x" * 200,
         b"\r\n\r\n\0\r\nQUIT\n\x2f\x11\x00\x00",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x02ab",
