@@ -156,6 +156,8 @@ class Policy:
         names = self._offered(plaintext_allowed) if login_allowed else []
         listing = b""
         if self.protocol is LoginProtocol.IMAP:
+            if is_trusted and b"ID" not in fixed.split():
+                fixed += b" ID"  # Or he would never say for whom he speaks, nor how often it was passed on.
             words = imap.capability(fixed, names, not starttls_refusal, not plaintext_allowed)
             code = b"[CAPABILITY %s] " % words if in_greeting else b""
             banner = b"* OK %s%s\r\n" % (code, greeting)
