@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.harness.arena import Arena
-from tests.harness.attempts import BEGIN, FAILED, PROTOCOLS, literals, replies, sasl
+from tests.harness.attempts import BEGIN, FAILED, PROTOCOLS, check_refused, literals, replies, sasl
 from tests.harness.oracles import Oracles
 from tests.harness.raw_client import b64, plain
 from tests.harness.wait import wait_until
@@ -13,32 +13,20 @@ from tests.harness.wait import wait_until
 MASTERS = ["victim*proxy", "*proxy", "john*", "a*b*c", "*"]
 
 
-@PROTOCOLS
-def test_separator_without_master_logins(arena: Arena, protocol: str) -> None:
+def test_separator_without_master_logins(arena: Arena) -> None:
     """C11: a client's `*` is refused, even if the table knew such a name."""
-    if protocol == "imap":
-        for name in MASTERS:
-            arena.add(name, None)
-    attempts = [sasl(protocol, name.encode(), b"any-password") for name in MASTERS]
-    assert set(replies(arena, protocol, attempts)) == {FAILED[protocol]}
-    assert not arena.imap.peers
-    assert not arena.pop3.peers
+    for name in MASTERS:
+        arena.add(name, None)
+    check_refused(arena, lambda protocol: [sasl(protocol, name.encode(), b"word") for name in MASTERS])
 
 
-@PROTOCOLS
-def test_another_authorization_identity(arena: Arena, protocol: str) -> None:
-    """C12: neither of the two is logged in; the same name twice is no other identity."""
-    if protocol == "imap":
-        arena.add("victim", None)
-    attempts = [
-        sasl(protocol, b"john", b"any-password", b"victim"),
-        sasl(protocol, b"victim", b"any-password", b"john"),
-        sasl(protocol, b"john", b"any-password", b"JOHN"),
-        sasl(protocol, b"john", b"any-password", b" "),
-    ]
-    assert set(replies(arena, protocol, attempts)) == {FAILED[protocol]}
-    assert not arena.imap.peers
-    assert not arena.pop3.peers
+def test_another_authorization_identity(arena: Arena) -> None:
+    """C12: neither of the two is logged in, whatever passwords both have."""
+    arena.add("victim", None)
+    identities = [(b"john", b"victim"), (b"victim", b"john"), (b"john", b"JOHN"), (b"john", b" ")]
+    check_refused(
+        arena, lambda protocol: [sasl(protocol, user, b"word", other) for user, other in identities]
+    )
 
 
 LOOKALIKES = [
@@ -53,16 +41,11 @@ LOOKALIKES = [
 ]
 
 
-@PROTOCOLS
-def test_lookalikes(arena: Arena, protocol: str) -> None:
+def test_lookalikes(arena: Arena) -> None:
     """C13: outside the allowed set a name fails, though the table has it and what it resembles."""
-    if protocol == "imap":
-        for name in ("kate", "kite", "sam", "k\u00e1te", *LOOKALIKES):
-            arena.add(name, None)
-    attempts = [sasl(protocol, name.encode(), b"any-password") for name in LOOKALIKES]
-    assert set(replies(arena, protocol, attempts)) == {FAILED[protocol]}
-    assert not arena.imap.peers
-    assert not arena.pop3.peers
+    for name in ("kate", "kite", "sam", "k\u00e1te", *LOOKALIKES):
+        arena.add(name, None)
+    check_refused(arena, lambda protocol: [sasl(protocol, name.encode(), b"word") for name in LOOKALIKES])
 
 
 def spoilt_logins(protocol: str) -> list[bytes]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.harness.arena import Arena
-from tests.harness.raw_client import plain
+from tests.harness.raw_client import RawClient, plain
 from tests.harness.scripted_backend import Peer, Script
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["imap", "pop3"])
@@ -30,13 +32,33 @@ def literals(user: bytes, password: bytes) -> bytes:
 
 def replies(arena: Arena, protocol: str, attempts: list[bytes]) -> list[bytes]:
     """Return the reply to each, all at once on connections of their own: failures are delayed."""
+    return take_replies(send_all(arena, protocol, attempts))
+
+
+def send_all(arena: Arena, protocol: str, attempts: list[bytes]) -> list[RawClient]:
+    """Send each on a connection of its own."""
     clients = [arena.client(protocol) for _ in attempts]
     for client, attempt in zip(clients, attempts, strict=True):
         client.send(attempt)
+    return clients
+
+
+def take_replies(clients: list[RawClient]) -> list[bytes]:
+    """Return the next line of each, and close it."""
     lines = [client.line() for client in clients]
     for client in clients:
         client.close()
     return lines
+
+
+def check_refused(arena: Arena, logins: Callable[[str], list[bytes]]) -> None:
+    """Assert that on both ports every login fails like a wrong password, and no backend hears of it."""
+    waiting = {protocol: send_all(arena, protocol, logins(protocol)) for protocol in FAILED}
+    for protocol, clients in waiting.items():
+        answers = take_replies(clients)
+        assert set(answers) == {FAILED[protocol]}, answers
+    assert not arena.imap.peers
+    assert not arena.pop3.peers
 
 
 def reply(arena: Arena, user: bytes, password: bytes, protocol: str = "imap") -> bytes:

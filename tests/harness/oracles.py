@@ -113,6 +113,8 @@ class Oracles:
             "pop3": b"USER guest\r\nPASS " + arena.GUEST + b"\r\nping",
         }
         for protocol, backend in (("imap", arena.house_imap), ("pop3", arena.house_pop3)):
+            farewell = b"%s-login: proxy(guest): disconnecting" % protocol.encode()
+            ended = self.log_since_begin().count(farewell)
             start = time.monotonic()
             with arena.login(protocol, b"guest", arena.GUEST) as client:
                 took_s = time.monotonic() - start
@@ -122,6 +124,11 @@ class Oracles:
             (peer,) = backend.wait_peers(1)
             assert re.fullmatch(expected[protocol], bytes(peer.received)), f"S7: {bytes(peer.received)!r}"
             backend.peers.clear()
+            # Its lines must not be found among those of the next row.
+            wait_until(
+                "the end of the service login is logged",
+                lambda said=farewell, ended=ended: self.log_since_begin().count(said) > ended,  # type: ignore[misc]
+            )
 
     def _check_leaks(self) -> None:
         for process in self._processes:
