@@ -21,7 +21,7 @@ from collections.abc import Callable
 from socket import SocketType
 
 from mailproxy.net.reactor import GONE, READ, WRITE, Reactor
-from mailproxy.net.tls import Stream
+from mailproxy.net.tls import Stream, TlsSocket
 
 _SMALL_BYTES = 4096
 _PIPE_BYTES = 1 << 20
@@ -229,10 +229,12 @@ class _Direction:
             self.pipe = None
         return True
 
-    def say_end(self) -> None:
-        """Pass the end on as a FIN, once."""
+    def say_end(self, other_is_quiet: bool) -> None:
+        """Pass the end on as a FIN, once; before it goodbye by TLS, if nothing comes the other way."""
         if self.ended and not self.end_said:
             self.end_said = True
+            if other_is_quiet and isinstance(self.destination, TlsSocket):
+                self.destination.say_goodbye()
             with contextlib.suppress(OSError):
                 self.destination.shutdown(socket.SHUT_WR)
 
@@ -337,8 +339,9 @@ class Relay:
             if up.ended and down.ended:
                 self.close()
                 return
-            up.say_end()
-            down.say_end()
+            # A backend may always be sending; a client whose backend has left is silent, or uploads in vain.
+            up.say_end(other_is_quiet=False)
+            down.say_end(other_is_quiet=not up.is_bulk)
         events = (READ if up.wants_input else 0) | (WRITE if down.is_stalled else 0)
         if events != self._client_events:
             self._client_events = self._watch(up.source_fd, self._client_events, events, self._on_client)

@@ -5,7 +5,7 @@ Reads must ask for a whole record (16 KiB): what a smaller read leaves inside th
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import socket
 import ssl
 from socket import SocketType
@@ -20,7 +20,7 @@ class TlsSocket:
     Raises OSError (ssl.SSLError among them) for what ends the connection and BlockingIOError for *later*.
     """
 
-    __slots__ = ("_tls", "waits_to_write")
+    __slots__ = ("_is_over", "_tls", "waits_to_write")
 
     def __init__(
         self, sock: SocketType, context: ssl.SSLContext, *, is_server: bool, name: str | None = None
@@ -28,6 +28,8 @@ class TlsSocket:
         """Wrap a connected socket; `name` is whose certificate a client of TLS expects."""
         # The TLS class takes a socket.socket over; this one costs nothing but its Python wrapper.
         plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+        # The TLS class takes the mode of what it wraps, and would set the descriptor to blocking.
+        plain.setblocking(False)
         try:
             self._tls = context.wrap_socket(
                 plain, server_side=is_server, do_handshake_on_connect=False, server_hostname=name
@@ -35,6 +37,7 @@ class TlsSocket:
         except BaseException:
             plain.close()
             raise
+        self._is_over = False
         self.waits_to_write = False
 
     def handshake(self) -> bool:
@@ -51,6 +54,8 @@ class TlsSocket:
 
     def recv(self, limit_bytes: int) -> bytes:
         """Read at most one record; empty at the end, a missing close_notify included."""
+        if self._is_over:
+            return b""
         try:
             return self._tls.recv(max(limit_bytes, RECORD_BYTES))
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -58,17 +63,37 @@ class TlsSocket:
 
     def send(self, data: bytes) -> int:
         """Write at most one record. After BlockingIOError the same bytes must come again."""
+        if self._is_over:
+            raise BrokenPipeError(errno.EPIPE, "TLS has ended")
         try:
             return self._tls.send(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
 
+    def say_goodbye(self) -> None:
+        """Say close_notify to a peer who is silent; do not call it while he may be sending.
+
+        The library says it and reads in one step. Data that come in between would be lost and end everything,
+        and once the peer's own close_notify is read the library would go on in the clear.
+        """
+        try:
+            if self._nothing_waits():
+                self._tls.unwrap()
+                self._is_over = True
+        except (OSError, ValueError):
+            pass  # What was to be said is said: the peer has not answered yet.
+
     def shutdown(self, how: int) -> None:
-        """Say close_notify, then FIN; what the peer still sends can be read."""
-        with contextlib.suppress(OSError, ValueError):
-            self._tls.unwrap()
+        """Send a FIN; what the peer still sends can be read."""
         # SSLSocket.shutdown would forget the keys, and with them what is still to be read.
         SocketType.shutdown(self._tls, how)
+
+    def _nothing_waits(self) -> bool:
+        try:
+            SocketType.recv(self._tls, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        return False
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -87,7 +112,7 @@ class TlsSocket:
         """Return the common name of a verified client certificate, empty without one."""
         certificate: dict[str, Any] = dict(self._tls.getpeercert() or {})
         names = [part for relative_name in certificate.get("subject", ()) for part in relative_name]
-        return str(dict(names).get("commonName", ""))
+        return next((str(value) for key, value in names if key == "commonName"), "")
 
 
 Stream = SocketType | TlsSocket

@@ -173,10 +173,15 @@ class Connection:
         worker = self._worker
         if not isinstance(self._client, SocketType) or worker.tls is None:
             raise RuntimeError("BUG: TLS twice, or without a certificate")
+        if self._to_client:
+            # He has not read what he asked for, and waiting to write it would go on for as long as he likes.
+            worker.reactor.flush_soon(self._lose_client)
+            return
         self._tls_accept = TlsAccept(
             worker.reactor, self._client, worker.tls, worker.service, self._on_tls, self._on_tls_failed
         )
 
+    @own_fault
     def _on_tls(self, stream: TlsSocket) -> None:
         self._tls_accept = None
         self._client = stream
@@ -188,6 +193,7 @@ class Connection:
         if self._session is not None:
             self._session.on_client_tls_started(self._worker.reactor.now)
 
+    @own_fault
     def _on_tls_failed(self, why: str) -> None:
         self._tls_accept = None
         self._client_is_closed = True
@@ -343,6 +349,8 @@ class Connection:
             self._finish()
             return
         try:
+            if isinstance(self._client, TlsSocket):
+                self._client.say_goodbye()
             self._client.shutdown(socket.SHUT_WR)
         except OSError:
             self._finish()
