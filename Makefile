@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 
 # What tests need from Debian; `make run` needs only a Python that can make a venv.
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
-	isync fetchmail curl mutt strace procps openssl
+	isync fetchmail curl mutt strace procps openssl gnutls-bin haproxy
 
 # Folders whose tests are quick, but for a few files of them that start processes or move much data.
 QUICK := tests/unit tests/house tests/transcripts

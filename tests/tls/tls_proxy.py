@@ -51,7 +51,7 @@ class TlsProxy(Proxy):
     def __init__(self, authority: Authority) -> None:
         super().__init__()
         self.authority = authority
-        self.pair = authority.issue(NAME, HOST)
+        self.pair = authority.issue(NAME, HOST, "localhost", file=f"proxy-{self.imap_port}")
         self.imaps_port = free_port()
         self.pop3s_port = free_port()
         self.users = self.folder / "users"
@@ -141,11 +141,11 @@ class TlsClient(RawClient):
             self.tls = (context or proxy.context()).wrap_socket(
                 self.socket, server_hostname=name, session=session
             )
+            self.socket: socket.socket = self.tls
+            self.greeting = self.line()
         except BaseException:
             self.socket.close()
             raise
-        self.socket: socket.socket = self.tls
-        self.greeting = self.line()
 
     def reset(self) -> None:
         """End without a word of TLS."""
