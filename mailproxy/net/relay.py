@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable
 from socket import SocketType
 
-from mailproxy.net.reactor import GONE, READ, WRITE, Reactor
+from mailproxy.net.reactor import GONE, READ, WRITE, Reactor, Timer
 from mailproxy.net.tls import Stream, TlsSocket
 
 _SMALL_BYTES = 4096
@@ -271,6 +271,12 @@ class _TlsDirection(_Direction):
                 break
 
 
+# A client who stays when his backend has ended gets so long without a byte; a backend that is silent after
+# its client has said his last word may be searching, and gets longer.
+_LEFT_CLIENT_S = 60.0
+_LEFT_BACKEND_S = 600.0
+
+
 class Relay:
     """Owns both sockets, which are non-blocking, and closes them.
 
@@ -278,7 +284,7 @@ class Relay:
     are closed.
     """
 
-    __slots__ = ("_backend_events", "_client_events", "_on_end", "_pipes", "_reactor", "down", "up")
+    __slots__ = ("_backend_events", "_client_events", "_on_end", "_pipes", "_reactor", "_timer", "down", "up")
 
     def __init__(
         self,
@@ -296,6 +302,7 @@ class Relay:
         self.up = direction(client, backend)
         self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
+        self._timer: Timer | None = None
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:
         """Deliver what the login left over, then relay."""
@@ -339,6 +346,8 @@ class Relay:
             if up.ended and down.ended:
                 self.close()
                 return
+            if self._timer is None:
+                self._limit_rest()
             # A backend may always be sending; a client whose backend has left is silent, or uploads in vain.
             up.say_end(other_is_quiet=False)
             down.say_end(other_is_quiet=not up.is_bulk)
@@ -348,6 +357,20 @@ class Relay:
         events = (READ if down.wants_input else 0) | (WRITE if up.is_stalled else 0)
         if events != self._backend_events:
             self._backend_events = self._watch(down.source_fd, self._backend_events, events, self._on_backend)
+
+    def _limit_rest(self) -> None:
+        """Close when the way that is left moves nothing for long: its peer may have forgotten it."""
+        rest, limit_s = (self.down, _LEFT_BACKEND_S) if self.up.ended else (self.up, _LEFT_CLIENT_S)
+        moved_bytes = rest.total_bytes
+
+        def look() -> None:
+            self._timer = None
+            if rest.total_bytes == moved_bytes:
+                self.close()
+            else:
+                self._limit_rest()
+
+        self._timer = self._reactor.call_later(limit_s, look)
 
     def _watch(self, fd: int, old: int, new: int, callback: Callable[[int], None]) -> int:
         # Hang-up is told whether asked for or not: a side that waits for nothing must leave the epoll set,
@@ -368,4 +391,6 @@ class Relay:
             if events:
                 self._reactor.forget(direction.source_fd)
             direction.source.close()
+        if self._timer is not None:
+            self._reactor.cancel(self._timer)
         self._on_end(self)

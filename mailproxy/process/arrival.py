@@ -13,9 +13,10 @@ from mailproxy.base.text import printable
 from mailproxy.net.reactor import READ, Timer
 from mailproxy.net.tls import TlsSocket
 from mailproxy.net.tls_accept import TlsAccept
+from mailproxy.process.own_fault import own_fault
 from mailproxy.process.proxy_header import ProxyHeader
 from mailproxy.proto.haproxy import Endpoints
-from mailproxy.session.client import Client, is_secured
+from mailproxy.session.client import Client
 
 if TYPE_CHECKING:
     from mailproxy.process.login import Worker
@@ -52,14 +53,17 @@ class Arrival:
         else:
             self._go_on()
 
+    @own_fault
     def _take_header(self, whose: Endpoints | None) -> None:
         client = self.client
         if whose is not None:
             client.rip, client.rport = whose.source, whose.source_port
             client.lip, client.lport = whose.destination, whose.destination_port
-            client.secured = is_secured(client.lip, client.rip, has_tls=False)
+            # Whoever is on the balancer's own machine still comes to us over the network.
+            client.secured = False
         self._go_on()
 
+    @own_fault
     def _refuse_header(self, why: str) -> None:
         self._log(Level.WARNING, f"haproxy: Client dropped: {why}")
         self.end()
@@ -78,6 +82,7 @@ class Arrival:
         protocol = worker.service
         self._accept = TlsAccept(worker.reactor, sock, worker.tls, protocol, self._on_tls, self._on_no_tls)
 
+    @own_fault
     def _on_tls(self, stream: TlsSocket) -> None:
         self._accept = None
         self._drop_timer()
@@ -85,10 +90,16 @@ class Arrival:
         client.secured, client.tls, client.cert_name = True, stream.describe(), stream.peer_name()
         self._worker.greet(self, stream)
 
+    @own_fault
     def _on_no_tls(self, why: str) -> None:
         self._accept = None
         if self._worker.verbose_ssl:
             self._log(Level.INFO, f"TLS handshake failed: {why}")
+        self.end()
+
+    def fail(self, error: Exception) -> None:
+        """End this arrival for a bug of ours."""
+        self._log(Level.ERROR, f"BUG: {type(error).__name__} before the greeting")
         self.end()
 
     def _log(self, level: Level, text: str) -> None:

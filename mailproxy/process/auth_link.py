@@ -74,11 +74,13 @@ class AuthLink:
     def connect(self) -> None:
         """Connect and shake hands; on failure try again later."""
         self._reconnect = None
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        link = None
         try:
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             link.connect(self._path)
         except OSError as error:
-            link.close()
+            if link is not None:
+                link.close()
             if self._delay_s >= _RECONNECT_MAX_S:
                 self._log(Level.ERROR, f"Can't connect to auth server at {self._path}: {error.strerror}")
             self._connect_later()

@@ -8,24 +8,38 @@ from __future__ import annotations
 # Dovecot's proxy_host_immediate_failure_after.
 _FAILING_S = 30.0
 _PROBE_EVERY_S = 1.0
+# Nobody has tried for so long: what was known is out of date.
+_FORGOTTEN_S = 10.0
 # Hosts come from databases; one that names a new host for each login must not fill the memory.
 _LIMIT_HOSTS = 10_000
 
 Place = tuple[str, int]
 
 
+class _Times:
+    """When a backend failed first and last, and when a login was let through to see."""
+
+    __slots__ = ("first_s", "last_s", "probed_s")
+
+    def __init__(self, now_s: float) -> None:
+        self.first_s = self.last_s = self.probed_s = now_s
+
+
 class BackendHealth:
     """Remembers only places that fail. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._failing: dict[Place, list[float]] = {}
+        self._failing: dict[Place, _Times] = {}
 
     def failed(self, place: Place, now_s: float) -> None:
-        """Note that nothing came from a backend but an error."""
-        if place not in self._failing:
-            if len(self._failing) >= _LIMIT_HOSTS:
-                self._failing.clear()
-            self._failing[place] = [now_s, now_s]
+        """Note that nothing came from a backend but an error, or nothing at all in time."""
+        times = self._failing.get(place)
+        if times is not None and now_s - times.last_s <= _FORGOTTEN_S:
+            times.last_s = now_s
+            return
+        if len(self._failing) >= _LIMIT_HOSTS:
+            self._failing.clear()
+        self._failing[place] = _Times(now_s)
 
     def answered(self, place: Place) -> None:
         """Note that a backend has spoken."""
@@ -35,9 +49,9 @@ class BackendHealth:
     def failing_s(self, place: Place, now_s: float) -> float:
         """Return for how long a backend has been failing, 0 if this login shall try it."""
         times = self._failing.get(place)
-        if times is None or now_s - times[0] < _FAILING_S:
+        if times is None or times.last_s - times.first_s < _FAILING_S or now_s - times.last_s > _FORGOTTEN_S:
             return 0.0
-        if now_s - times[1] >= _PROBE_EVERY_S:
-            times[1] = now_s
+        if now_s - times.probed_s >= _PROBE_EVERY_S:
+            times.probed_s = now_s
             return 0.0
-        return now_s - times[0]
+        return now_s - times.first_s

@@ -184,7 +184,7 @@ class BackendLink:
             except BlockingIOError:
                 pass
             except OSError:
-                return  # The next read tells.
+                data = b""  # The next read tells.
         self._unsent += data
         if self._unsent or self._events != READ:
             self._watch(READ | WRITE if self._unsent else READ)

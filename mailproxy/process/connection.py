@@ -38,25 +38,13 @@ class Connection:
     The stream must be watched by the reactor, with `on_client` as its callback.
     """
 
+    # fmt: off
     __slots__ = (
-        "_auth_link",
-        "_backend",
-        "_client",
-        "_client_ended",
-        "_client_events",
-        "_client_is_closed",
-        "_deadline",
-        "_drop_bytes",
-        "_is_paused",
-        "_place",
-        "_request_id",
-        "_session",
-        "_timer",
-        "_tls_accept",
-        "_to_client",
-        "_worker",
-        "client",
+        "_auth_link", "_backend", "_client", "_client_ended", "_client_events", "_client_is_closed",
+        "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_place", "_request_id", "_session",
+        "_timer", "_tls_accept", "_to_client", "_worker", "client",
     )
+    # fmt: on
 
     def __init__(self, worker: Worker, stream: Stream, client: Client) -> None:
         self._worker = worker
@@ -64,6 +52,7 @@ class Connection:
         self._backend: BackendLink | None = None
         self._client_events = READ
         self._client_ended = False
+        self._has_heard = False
         self._is_paused = False
         self._place: Place = ("", 0)
         self._client_is_closed = False
@@ -81,7 +70,7 @@ class Connection:
     def start(self, accepted_at: float) -> None:
         """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
-        challenge = worker.apop_challenge(self._auth_link)
+        challenge = worker.apop_challenge()
         self._session = Session(
             worker.policy, self, self.client, b"P" + worker.tags.next().encode(), challenge
         )
@@ -142,7 +131,7 @@ class Connection:
             except BlockingIOError:
                 pass
             except OSError:
-                return  # The next read tells.
+                data = b""  # The next read tells.
         self._to_client += data
         self._watch_client()
 
@@ -244,6 +233,7 @@ class Connection:
         """Begin to connect to a backend."""
         worker = self._worker
         self._place = place = (host, port)
+        self._has_heard = False
         failing_s = worker.health.failing_s(place, worker.reactor.now)
         if failing_s:
             why = f"it has been failing for {failing_s:.0f} s"
@@ -251,6 +241,10 @@ class Connection:
             return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
         self._backend.dial(host, port, tls, source_ip or worker.source_ip(host))
+
+    def _note_failure(self) -> None:
+        if not self._has_heard:
+            self._worker.health.failed(self._place, self._worker.reactor.now)
 
     def _refuse_place(self, place: Place, why: str) -> None:
         if self._backend is None and self._place == place and self._session is not None:
@@ -275,7 +269,9 @@ class Connection:
     @own_fault
     def on_backend_data(self, data: bytes) -> None:
         """Pass bytes of the backend to the session."""
-        self._worker.health.answered(self._place)
+        if not self._has_heard:
+            self._has_heard = True
+            self._worker.health.answered(self._place)
         if self._session is not None:
             self._session.on_backend_data(data, self._worker.reactor.now)
 
@@ -289,7 +285,7 @@ class Connection:
     def on_backend_lost(self, why: str, is_final: bool) -> None:
         """Tell the session that the backend is gone."""
         self._backend = None
-        self._worker.health.failed(self._place, self._worker.reactor.now)
+        self._note_failure()
         if self._session is not None:
             self._session.on_backend_lost(why, self._worker.reactor.now, is_final)
 
@@ -314,6 +310,8 @@ class Connection:
         elif self._session is None:
             self.close()
         else:
+            if self._backend is not None:
+                self._note_failure()
             self._session.on_deadline(now)
 
     def _drop_timer(self) -> None:
@@ -336,7 +334,7 @@ class Connection:
         relay.start(unsent + to_backend, self._to_client + to_client)
 
     def close(self) -> None:
-        """Send what is queued, say goodbye by FIN, then close."""
+        """Say goodbye by FIN, then close; what a client has not read so far is lost to him."""
         self.hang_up()
         self._release()
         if self._tls_accept is not None:

@@ -27,6 +27,8 @@ Listeners = Mapping[Address, socket.socket]
 
 _AUTH_RESTART_MIN_S = 0.1
 _AUTH_RESTART_MAX_S = 60.0
+# A process that dies within this time after it was ready is not forked again at once: it may do so for ever.
+_YOUNG_S = 1.0
 # Threads and their stacks need address space that they never touch.
 _AUTH_SIZE_FLOOR_MIB = 2048
 
@@ -105,7 +107,7 @@ class Generation:
         if section.name in self._auth_awaited:
             self._on_auth_failed()
             return
-        if dead.is_ready:
+        if dead.is_ready and self._reactor.now - dead.ready_at_s > _YOUNG_S:
             self._auth_restart_s = _AUTH_RESTART_MIN_S
             self._spawn_auth(section)
             return

@@ -37,6 +37,7 @@ from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
+from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client, is_secured
 from mailproxy.session.policy import LoginProtocol, Policy
 
@@ -150,10 +151,11 @@ class Worker:
         """Return the first auth process that offers the mechanism."""
         return self._links.get(mechanism) or self.auth_links[0]
 
-    def apop_challenge(self, link: AuthLink) -> bytes:
+    def apop_challenge(self) -> bytes:
         """Return a challenge that only this client gets, or nothing when APOP is not offered."""
         if not self.policy.apop_offered:
             return b""
+        link = self.link_for(APOP)
         random = secrets.token_urlsafe(16)
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
         return f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self.policy.host_name}>".encode()
@@ -285,11 +287,11 @@ class Worker:
         else:
             state = State.FULL_WITH_LOGINS if self.sessions else State.FULL
         if state is not self._state:
-            self._state = state
-            # A master that does not read for a while must not stop logins; it hears of the next change.
+            # A master that does not read for a while must not stop logins; it hears when we settle again.
             with contextlib.suppress(OSError):
                 status = Status(state, len(self.sessions), len(self.relays))
                 self._channel.send(render_status(status), socket.MSG_DONTWAIT)
+                self._state = state
 
     def _on_channel(self, _events: int) -> None:
         try:

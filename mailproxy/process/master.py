@@ -155,9 +155,14 @@ class Master:
         new, old = self._pending, self._current
         if new is None or self._is_stopping:
             return
+        try:
+            new.auth_sockets.publish()
+        except OSError as error:
+            self._log(Level.ERROR, f"Can't take over {error.filename}: {error.strerror}")
+            self._give_up()
+            return
         self._pending, self._current, self._settings = None, new, new.settings
         self._certificates = certificates
-        new.auth_sockets.publish()
         new.serve_logins(self._listeners)
         if old is not None:
             old.retire()

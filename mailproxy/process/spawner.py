@@ -46,6 +46,7 @@ class Child:
     owner: object
     channel: socket.socket
     is_ready: bool = False
+    ready_at_s: float = 0.0
     is_heard: bool = True
     was_told_to_end: bool = False
 
@@ -147,7 +148,8 @@ class Spawner:
         except PeerViolation as error:
             self._sink.write(Level.ERROR, f"BUG: {sender.role} (pid {sender.pid}): {error}")
             return
-        sender.is_ready = True
+        if not sender.is_ready:
+            sender.is_ready, sender.ready_at_s = True, self._reactor.now
         self._on_status(sender, status)
 
     def reap(self) -> None:

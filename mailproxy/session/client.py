@@ -14,6 +14,7 @@ class Client:
         "is_trusted",
         "lip",
         "lport",
+        "met_at",
         "pid",
         "proxy_ttl",
         "rip",
@@ -26,6 +27,8 @@ class Client:
     def __init__(
         self, lip: str, rip: str, lport: int, rport: int, secured: bool, pid: int, session_id: str = ""
     ) -> None:
+        self.met_at = (lip, lport)
+        """Our own end of the connection, whatever another proxy says of the client."""
         self.lip = lip
         self.rip = rip
         self.lport = lport

@@ -60,7 +60,7 @@ class Out(Protocol):
         """Hand both sockets to the relay, which first delivers these bytes. The session is over."""
 
     def close(self) -> None:
-        """Send what is queued, then close the client. The session is over."""
+        """Close the client, behind what he could take of what was queued. The session is over."""
 
     def set_deadline(self, when: float) -> None:
         """Call `on_deadline` at this monotonic time, in seconds; replaces the one set before."""

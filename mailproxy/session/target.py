@@ -179,7 +179,7 @@ def _check_loop(servers: Sequence[Server], fields: Fields, policy: Policy, clien
         return
     for server in servers:
         place = (server.ip, server.port)
-        if place in policy.own_addresses or place == (client.lip, client.lport):
+        if place in policy.own_addresses or place == client.met_at:
             if b"proxy_maybe" in fields:
                 raise BadTarget(f"proxy_maybe: {server} is this very server, which has no local mail storage")
             raise BadTarget(f"proxying loops: {server} is this very server")

@@ -413,3 +413,18 @@ def test_close_ends_both_sides_and_gives_everything_back() -> None:
     line.backend.close()
     line.client.close()
     line.reactor.close()
+
+
+@pytest.mark.parametrize("client_first", [True, False])
+def test_who_stays_behind_is_not_kept_for_ever(client_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R04, R05: the way that is left may move on, but not stand still for long."""
+    monkeypatch.setattr("mailproxy.net.relay._LEFT_CLIENT_S", 0.1)
+    monkeypatch.setattr("mailproxy.net.relay._LEFT_BACKEND_S", 0.1)
+    line = Line()
+    try:
+        gone, left = (line.client, line.backend) if client_first else (line.backend, line.client)
+        gone.shutdown(socket.SHUT_WR)
+        assert left.recv(1) == b""
+        wait_until("the relay has ended", lambda: line.ended)
+    finally:
+        line.close()

@@ -13,23 +13,41 @@ def test_a_failure_alone_refuses_nobody() -> None:
     assert health.failing_s(PLACE, 129.9) == 0.0
 
 
-def test_after_half_a_minute_of_failures_one_login_a_second_is_let_through() -> None:
-    health = BackendHealth()
+def fail_for_half_a_minute(health: BackendHealth) -> None:
     for second in range(31):
         health.failed(PLACE, 100.0 + second)
-    assert health.failing_s(PLACE, 130.0) == 0.0
+
+
+def test_after_half_a_minute_of_failures_one_login_a_second_is_let_through() -> None:
+    health = BackendHealth()
+    fail_for_half_a_minute(health)
+    assert health.failing_s(PLACE, 130.2) == 0.0
     assert health.failing_s(PLACE, 130.5) == 30.5
     assert health.failing_s(("192.0.2.2", 143), 130.5) == 0.0
-    assert health.failing_s(PLACE, 131.0) == 0.0
+    assert health.failing_s(PLACE, 131.2) == 0.0
 
 
 def test_an_answer_ends_it() -> None:
     health = BackendHealth()
-    health.failed(PLACE, 100.0)
-    assert health.failing_s(PLACE, 200.0) == 0.0
-    assert health.failing_s(PLACE, 200.5) == 100.5
+    fail_for_half_a_minute(health)
+    assert health.failing_s(PLACE, 130.2) == 0.0
+    assert health.failing_s(PLACE, 130.5) == 30.5
     health.answered(PLACE)
-    assert health.failing_s(PLACE, 200.6) == 0.0
+    assert health.failing_s(PLACE, 130.6) == 0.0
+
+
+def test_one_old_failure_is_no_failing() -> None:
+    health = BackendHealth()
+    health.failed(PLACE, 100.0)
+    assert [health.failing_s(PLACE, 160.0 + tenth / 10) for tenth in range(5)] == [0.0] * 5
+    health.failed(PLACE, 160.0)
+    assert health.failing_s(PLACE, 160.5) == 0.0
+
+
+def test_what_nobody_tried_lately_is_forgotten() -> None:
+    health = BackendHealth()
+    fail_for_half_a_minute(health)
+    assert [health.failing_s(PLACE, 141.0 + tenth / 10) for tenth in range(5)] == [0.0] * 5
 
 
 def test_memory_is_bounded() -> None:
