@@ -129,11 +129,14 @@ def begin(proxy: TlsProxy, port: int) -> None:
 def test_headers_that_are_none(proxy: TlsProxy, backend: ScriptedBackend, header: bytes) -> None:
     """From a trusted address: closed in time, not a word, and the next client is served."""
     proxy.add("guest", f"host={HOST} port={backend.port}", WORD)
-    entrances = {"plain": (proxy.imap_port, "send-proxy-v2", BALANCER)}
+    entrances = {
+        "plain": (proxy.imap_port, "send-proxy-v2", BALANCER),
+        "tls": (proxy.imaps_port, "send-proxy-v2", BALANCER),
+    }
     with open_folder("haproxy") as folder, HaProxy(folder, entrances) as balancer:
         begin(proxy, balancer.ports["plain"])
         with RawClient(proxy.imap_port, greet=False, source=BALANCER) as client:
             client.send(header)
             assert client.rest() == b""
-        with RawClient(balancer.ports["plain"]) as client:
+        with TlsClient(proxy, balancer.ports["tls"]) as client:
             assert client.ask(f"a1 LOGIN guest {WORD}\r\n".encode()).startswith(b"a1 OK")
