@@ -82,7 +82,9 @@ def _serve(servers: Servers) -> int:
 def main() -> int:
     """Run until Ctrl-C, SIGTERM, or the end of one of the servers."""
     # SIGTERM takes the way of Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts it in the background has Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     write_all()
     servers: Servers = {}
     try:
