@@ -154,11 +154,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     backend.close()
 
 
-@pytest.fixture
-def network_backend(backend: Backend) -> Backend:
-    if backend.driver == "sqlite":
-        pytest.skip("SQLite has no hosts")
-    return backend
+# SQLite has no hosts.
+NETWORK = pytest.mark.parametrize("backend", ["mysql", "pgsql"], indirect=True)
 
 
 def until(ready: Callable[[], T], deadline_s: float = 20.0) -> T:
@@ -400,13 +397,14 @@ def until_asked(passdb: SqlPassdb) -> None:
         time.sleep(0.05)
 
 
-def test_a_server_that_hangs(network_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+@NETWORK
+def test_a_server_that_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """S07: the lookup ends within the query timeout, the next ones at once; then it recovers."""
     for module in (sql_engine, sql_hosts):
         monkeypatch.setattr(module, "QUERY_S", 1.0)
-    server = network_backend.server
+    server = backend.server
     assert isinstance(server, Server)
-    passdb = network_backend.passdb()
+    passdb = backend.passdb()
     fill_pool(passdb)
     with server.frozen():
         for _ in range(2):
@@ -415,7 +413,7 @@ def test_a_server_that_hangs(network_backend: Backend, monkeypatch: pytest.Monke
             with pytest.raises(LookupFailure, match="Not connected to database"):
                 passdb.lookup({"u": "john"})
             assert time.monotonic() - began < 0.5
-    waits = [line.split(" - ")[1] for level, line in network_backend.lines if level is Level.ERROR]
+    waits = [line.split(" - ")[1] for level, line in backend.lines if level is Level.ERROR]
     assert waits == ["waiting for 1 seconds before retry", "waiting for 5 seconds before retry"]
     assert host_of(until(lambda: passdb.lookup({"u": "john"}))) == "192.168.0.1"
 
@@ -441,34 +439,36 @@ def test_threads_get_their_own_rows(backend: Backend) -> None:
     assert wrong == []
 
 
-def test_killed_connections_are_not_noticed(network_backend: Backend) -> None:
+@NETWORK
+def test_killed_connections_are_not_noticed(backend: Backend) -> None:
     """S07: a lost connection costs a second try, also when the whole pool is dead."""
-    passdb = network_backend.passdb()
+    passdb = backend.passdb()
     fill_pool(passdb)
-    if network_backend.driver == "mysql":
-        ids = network_backend.execute("SELECT id FROM information_schema.processlist WHERE user = 'dovecot'")
+    if backend.driver == "mysql":
+        ids = backend.execute("SELECT id FROM information_schema.processlist WHERE user = 'dovecot'")
         for (number,) in ids:
-            network_backend.execute(f"KILL {number}")
+            backend.execute(f"KILL {number}")
     else:
-        network_backend.execute(
+        backend.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mailproxy'"
         )
     for _ in range(10):
         assert host_of(passdb.lookup({"u": "john"})) == "192.168.0.1"
-    assert [line for line in network_backend.lines if line[0] is not Level.INFO] == []
+    assert [line for line in backend.lines if line[0] is not Level.INFO] == []
 
 
-def test_a_wrong_database_password_stays_secret(network_backend: Backend) -> None:
+@NETWORK
+def test_a_wrong_database_password_stays_secret(backend: Backend) -> None:
     """S09: neither the log nor the failure holds it; one line for each time of waiting."""
-    connect = network_backend.server.connect_string.replace("secret", "Tr0ub4dor")
-    passdb = network_backend.passdb(connect=connect)
+    connect = backend.server.connect_string.replace("secret", "Tr0ub4dor")
+    passdb = backend.passdb(connect=connect)
     for _ in range(10):
         with pytest.raises(LookupFailure) as caught:
             passdb.lookup({"u": "john"})
         assert "Tr0ub4dor" not in str(caught.value)
-    ((level, line),) = network_backend.lines
+    ((level, line),) = backend.lines
     assert level is Level.ERROR
-    assert line.startswith(f"{network_backend.driver}: Connect failed to ")
+    assert line.startswith(f"{backend.driver}: Connect failed to ")
     assert line.endswith(" - waiting for 1 seconds before retry")
     assert "Tr0ub4dor" not in line
 
@@ -480,17 +480,18 @@ def test_a_typed_password_in_a_query_stays_secret(backend: Backend) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_failover_to_the_next_host(network_backend: Backend) -> None:
+@NETWORK
+def test_failover_to_the_next_host(backend: Backend) -> None:
     """S07: a dead host is skipped within the same lookup, and left alone for a while."""
-    server = network_backend.server
+    server = backend.server
     assert isinstance(server, Server)
     connect = "host=127.0.0.2 " + server.connect_string
-    passdb = network_backend.passdb(connect=connect)
+    passdb = backend.passdb(connect=connect)
     for _ in range(10):
         assert host_of(passdb.lookup({"u": "john"})) == "192.168.0.1"
-    driver = network_backend.driver
-    assert (Level.INFO, f"{driver}: Connected to 127.0.0.1 (mail)") in network_backend.lines
-    ((_, line),) = [line for line in network_backend.lines if line[0] is Level.ERROR]
+    driver = backend.driver
+    assert (Level.INFO, f"{driver}: Connected to 127.0.0.1 (mail)") in backend.lines
+    ((_, line),) = [line for line in backend.lines if line[0] is Level.ERROR]
     assert line.startswith(f"{driver}: Connect failed to 127.0.0.2 (mail): ")
     assert line.endswith(" - waiting for 1 seconds before retry")
 
