@@ -36,7 +36,24 @@ def descriptors(process: psutil.Process) -> list[str]:
 
 
 def workers(arena: Arena) -> list[psutil.Process]:
-    return arena.proxy.children("imap-login") + arena.proxy.children("pop3-login")
+    """Return the workers when those of earlier logins have left and all that were forked stand ready."""
+    found: list[psutil.Process] = []
+
+    def have_settled() -> bool:
+        found[:] = arena.proxy.children("imap-login") + arena.proxy.children("pop3-login")
+        return bool(found) and all(_is_ready(worker) for worker in found)
+
+    wait_until("the workers have settled", have_settled)
+    return found
+
+
+def _is_ready(worker: psutil.Process) -> bool:
+    """Whether it has given up root and holds its listener, its channel and auth, and no client."""
+    try:
+        has_left_root = status(worker)["Uid"][0] == str(LOGIN.pw_uid)
+        return has_left_root and descriptors(worker).count("socket") == 3 and not _has_client(worker)
+    except (OSError, psutil.Error):
+        return False
 
 
 def test_identities(arena: Arena) -> None:
