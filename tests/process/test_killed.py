@@ -38,13 +38,16 @@ def test_a_killed_worker_takes_only_its_own_sessions(arena: Arena) -> None:
 
 
 def test_all_workers_killed_at_once(arena: Arena) -> None:
-    """F16."""
+    """F16.
+
+    One that was killed before it was ready counts as one that cannot start: its group waits for a second.
+    """
     for role in ("imap-login", "pop3-login"):
         wait_until("two workers are up", lambda role=role: len(pids(arena, role)) >= 2)  # type: ignore[misc]
     before = pids(arena, "imap-login") | pids(arena, "pop3-login")
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    assert wait_service(arena) < 1.0
+    assert wait_service(arena) < 2.5
     guest(arena, "pop3").close()
     wait_until("all are buried", lambda: not any(psutil.pid_exists(pid) for pid in before))
     arena.proxy.wait_log("(login) killed with signal 9", 4)
