@@ -6,7 +6,6 @@ one client and carries him to his end; otherwise many, up to `login_max_connecti
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
@@ -18,12 +17,11 @@ from ipaddress import ip_address, ip_network
 from socket import SocketType
 from typing import NamedTuple
 
-from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc.auth_protocol import Mechanism
-from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
+from mailproxy.ipc.status import Order, State
 from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import PipePool, Relay
@@ -35,6 +33,7 @@ from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
+from mailproxy.process.master_link import MasterLink
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
 from mailproxy.proto.sasl import APOP
@@ -84,11 +83,11 @@ class Worker:
         policy: Policy | None = None,
     ) -> None:
         self._settings = settings
-        self._channel = channel
         self.service = settings.protocol.encode()
         self.reactor = Reactor()
         self._log_lines = child.ChildLog(call_later=self.reactor.call_later)
         self.log = self._log_lines.write
+        self._master = MasterLink(self.reactor, channel, self.log, self._on_order, self._lose_master)
         self.pipes = PipePool()
         self.tags = _RandomWords(_TAG_CHARS)
         self._session_ids = _RandomWords(_SESSION_ID_CHARS)
@@ -96,7 +95,6 @@ class Worker:
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
-        self._state: State | None = None
         self._is_retired = False
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
@@ -125,7 +123,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until told to leave and nothing is left to carry."""
-        self.reactor.add(self._channel.fileno(), READ, self._on_channel)
+        self._master.open()
         self._signals = Signals(
             self.reactor,
             {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
@@ -252,7 +250,7 @@ class Worker:
             # The database process should not hold a connection for each relay.
             for link in self.auth_links:
                 link.close()
-        if self._state is not State.LISTENING:
+        if self._master.said is not State.LISTENING:
             self._settle()
 
     def relay_ended(self, relay: Relay) -> None:
@@ -286,28 +284,10 @@ class Worker:
             state = State.LISTENING
         else:
             state = State.FULL_WITH_LOGINS if self.sessions else State.FULL
-        if state is not self._state:
-            # A master that does not read for a while must not stop logins; it hears when we settle again.
-            with contextlib.suppress(OSError):
-                status = Status(state, len(self.sessions), len(self.relays))
-                self._channel.send(render_status(status), socket.MSG_DONTWAIT)
-                self._state = state
+        if state is not self._master.said:
+            self._master.say(state, len(self.sessions), len(self.relays))
 
-    def _on_channel(self, _events: int) -> None:
-        try:
-            packet = self._channel.recv(64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            packet = b""
-        if not packet:
-            self._lose_master()
-            return
-        try:
-            order = parse_order(packet)
-        except PeerViolation as error:
-            self.log(Level.ERROR, f"BUG: master: {error}")
-            return
+    def _on_order(self, order: Order) -> None:
         if order is Order.RETIRE:
             self._is_retired = True
         elif order is Order.DROP_OLDEST_LOGIN:
@@ -319,7 +299,6 @@ class Worker:
 
     def _lose_master(self) -> None:
         """Nobody watches over new clients any more: take none, keep those who have logged in."""
-        self.reactor.remove(self._channel.fileno())
         self._is_retired = True
         self._end_logins(only_evictable=True)
         self._settle()

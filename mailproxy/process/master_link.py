@@ -1,0 +1,63 @@
+"""A worker's end of the socket pair to the master: its state goes up, orders come down."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from mailproxy.base.errors import PeerViolation
+from mailproxy.base.level import Level
+from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
+from mailproxy.net.reactor import READ, Reactor
+
+_PACKET_BYTES = 64
+
+
+class MasterLink:
+    """The one of this process; does not own the channel, whose end is the news of the master's death."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        channel: socket.socket,
+        log: Callable[[Level, str], None],
+        on_order: Callable[[Order], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._channel = channel
+        self._log = log
+        self._on_order = on_order
+        self._on_lost = on_lost
+        self.said: State | None = None
+        """The state that the master knows."""
+
+    def open(self) -> None:
+        """Listen to orders from now on."""
+        self._reactor.add(self._channel.fileno(), READ, self._on_readable)
+
+    def say(self, state: State, sessions: int, relays: int) -> None:
+        """Report a state that the master does not know yet."""
+        # A master that does not read for a while must not stop logins; it hears when we settle again.
+        with contextlib.suppress(OSError):
+            self._channel.send(render_status(Status(state, sessions, relays)), socket.MSG_DONTWAIT)
+            self.said = state
+
+    def _on_readable(self, _events: int) -> None:
+        try:
+            packet = self._channel.recv(_PACKET_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._reactor.remove(self._channel.fileno())
+            self._on_lost()
+            return
+        try:
+            order = parse_order(packet)
+        except PeerViolation as error:
+            self._log(Level.ERROR, f"BUG: master: {error}")
+            return
+        self._on_order(order)
