@@ -18,7 +18,10 @@ PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql
 QUICK := tests/unit tests/house tests/transcripts
 SLOW := tests/unit/auth/test_auth_process.py tests/unit/net/test_relay.py \
 	tests/transcripts/test_transcripts_sockets.py
-OTHERS := $(filter-out $(QUICK:%=%/) tests/harness/ tests/__pycache__/,$(wildcard tests/*/))
+OTHERS := $(filter-out $(QUICK:%=%/) tests/harness/ tests/stress/ tests/__pycache__/,$(wildcard tests/*/))
+# Tests mostly wait: two at a time, a file's tests by one after the other.
+PYTEST := $(BIN)/python -m pytest -q -m "not stress"
+PAIRS := -n 2 --dist loadfile
 
 .PHONY: run check test stress clean packages
 
@@ -29,12 +32,12 @@ check: $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not stress" $(SLOW:%=--ignore=%) $(QUICK)
+	$(PYTEST) $(PAIRS) $(SLOW:%=--ignore=%) $(QUICK)
 
 # What looks at processes that come and go on a busy machine may look at the wrong moment: a failure counts
 # when it comes twice in a row, and every second try is printed.
 test: packages check
-	$(BIN)/python -m pytest -q -m "not stress" --reruns 1 -rR --durations=10 $(SLOW) $(OTHERS)
+	$(PYTEST) $(PAIRS) --reruns 1 -rR --durations=10 $(SLOW) $(OTHERS)
 
 stress: packages $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/python -m pytest -m stress --timeout=3600 tests || test $$? -eq 5  # 5: there is none
