@@ -40,7 +40,8 @@ auth default {{
 PROTOCOLS = ["imap", "pop3"]
 # Looks at the files all the time.
 HASTY = (
-    "import sys; from mailproxy import cli; from mailproxy.process import master; master._WATCH_S = 0.1;"
+    "import sys; from mailproxy import cli; from mailproxy.process import certificate_watch as watch;"
+    " watch._WATCH_S = 0.1;"
     " sys.exit(cli.main())"
 )
 FAILED = {
