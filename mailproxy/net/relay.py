@@ -12,269 +12,30 @@ delivered.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import os
-import socket
 from collections.abc import Callable
 from socket import SocketType
+from typing import NamedTuple
 
+from mailproxy.net.direction import Direction, TlsDirection, WayState
+from mailproxy.net.pipes import Pipe, PipePool
 from mailproxy.net.reactor import GONE, READ, WRITE, Reactor, Timer
-from mailproxy.net.tls import Stream, TlsSocket
-
-_SMALL_BYTES = 4096
-_PIPE_BYTES = 1 << 20
-_IDLE_PIPES = 8
-# The most that one direction moves in a batch: a fast session must not starve a hundred interactive ones.
-_TURN_BYTES = 1 << 20
-_TLS_READ_BYTES = 65536
-# A bulk direction that moves less than this in a turn is small again.
-_BULK_BYTES = 2 * _SMALL_BYTES
-_SPLICE_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-_NO_PIPE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
-class _Pipe:
-    """A kernel buffer; `held_bytes` says how much waits in it."""
-
-    __slots__ = ("held_bytes", "read_fd", "write_fd")
-
-    def __init__(self) -> None:
-        self.read_fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.held_bytes = 0
-        # Past the user's share of pipe memory the default size serves as well, only slower.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-    def close(self) -> None:
-        os.close(self.read_fd)
-        os.close(self.write_fd)
-
-
-class PipePool:
-    """Pipes between turns. One per process."""
-
-    def __init__(self) -> None:
-        self._idle: list[_Pipe] = []
-
-    def borrow(self) -> _Pipe | None:
-        """Return an empty pipe, or None when the process has no descriptor left for one."""
-        if self._idle:
-            return self._idle.pop()
-        try:
-            return _Pipe()
-        except OSError as error:
-            if error.errno in _NO_PIPE:
-                return None
-            raise
-
-    def give_back(self, pipe: _Pipe) -> None:
-        """Take a pipe back; one that still holds bytes is closed, its bytes belong to nobody else."""
-        if pipe.held_bytes == 0 and len(self._idle) < _IDLE_PIPES:
-            self._idle.append(pipe)
-        else:
-            pipe.close()
-
-
-class _Direction:
-    """One way of a relay. `ended` means that nothing more will be read or written this way."""
-
-    __slots__ = (
-        "destination",
-        "destination_fd",
-        "end_said",
-        "ended",
-        "ended_first",
-        "is_bulk",
-        "pending",
-        "pipe",
-        "source",
-        "source_broken",
-        "source_ended",
-        "source_fd",
-        "total_bytes",
-    )
-
-    def __init__(self, source: Stream, destination: Stream) -> None:
-        self.source = source
-        self.source_fd = source.fileno()
-        self.destination = destination
-        self.destination_fd = destination.fileno()
-        self.pending = b""
-        self.pipe: _Pipe | None = None
-        self.total_bytes = 0
-        self.is_bulk = False
-        self.source_ended = False
-        self.source_broken = False
-        self.ended = False
-        self.end_said = False
-        self.ended_first = False
-
-    @property
-    def wants_input(self) -> bool:
-        """Whether the source is to be read."""
-        return not (self.ended or self.source_ended or self.pending or self.pipe is not None)
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether bytes wait for the destination."""
-        return bool(self.pending) or self.pipe is not None
-
-    def deliver(self, data: bytes) -> None:
-        """Send bytes that come before anything of the source."""
-        if data:
-            self._write(data)
-
-    def move(self, pipes: PipePool) -> None:
-        """Pass on what is there, within one turn."""
-        if self.ended or (self.is_stalled and not self._drain(pipes)):
-            return
-        if not self.source_ended:
-            if self.is_bulk:
-                self._splice(pipes)
-            else:
-                self._copy()
-        if self.source_ended and not self.is_stalled:
-            self.ended = True
-
-    def pass_small(self) -> bool:
-        """Do the common thing, one small read that is written whole; False when `move` must look closer."""
-        if self.is_bulk or self.pending or self.pipe is not None or self.source_ended or self.ended:
-            return False
-        self._copy()
-        return not (self.pending or self.source_ended or self.ended)
-
-    def _copy(self, limit_bytes: int = _SMALL_BYTES) -> int:
-        """Pass on one read; returns how many bytes it brought."""
-        try:
-            data = self.source.recv(limit_bytes)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            self.source_ended = self.source_broken = True
-            return 0
-        if not data:
-            self.source_ended = True
-            return 0
-        self.is_bulk = len(data) >= _SMALL_BYTES
-        self._write(data)
-        return len(data)
-
-    def _write(self, data: bytes) -> None:
-        try:
-            sent_bytes = self.destination.send(data)
-        except BlockingIOError:
-            sent_bytes = 0
-        except OSError:
-            self.abandon()
-            return
-        self.total_bytes += sent_bytes
-        self.pending = data[sent_bytes:] if sent_bytes < len(data) else b""
-
-    def _splice(self, pipes: PipePool) -> None:
-        pipe = pipes.borrow()
-        if pipe is None:
-            self._copy()
-            return
-        self.pipe = pipe
-        moved_bytes = 0
-        while moved_bytes < _TURN_BYTES:
-            try:
-                got_bytes = os.splice(self.source_fd, pipe.write_fd, _PIPE_BYTES, flags=_SPLICE_FLAGS)
-            except BlockingIOError:
-                break
-            except OSError:
-                self.source_broken = True
-                got_bytes = 0
-            if got_bytes == 0:
-                self.source_ended = True
-                break
-            pipe.held_bytes = got_bytes
-            moved_bytes += got_bytes
-            if not self._empty_pipe(pipe):
-                return
-            if got_bytes < _BULK_BYTES:
-                break
-        self.is_bulk = moved_bytes >= _BULK_BYTES
-        self.pipe = None
-        pipes.give_back(pipe)
-
-    def _empty_pipe(self, pipe: _Pipe) -> bool:
-        """Write until the pipe is empty; False when the destination is full or gone."""
-        while pipe.held_bytes:
-            try:
-                sent_bytes = os.splice(
-                    pipe.read_fd, self.destination_fd, pipe.held_bytes, flags=_SPLICE_FLAGS
-                )
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.abandon()
-                return False
-            pipe.held_bytes -= sent_bytes
-            self.total_bytes += sent_bytes
-        return True
-
-    def _drain(self, pipes: PipePool) -> bool:
-        """Send what waits; whether all of it went."""
-        if self.pending:
-            self._write(self.pending)
-            if self.pending or self.ended:
-                return False
-        if self.pipe is not None:
-            if not self._empty_pipe(self.pipe):
-                return False
-            pipes.give_back(self.pipe)
-            self.pipe = None
-        return True
-
-    def say_end(self, other_is_quiet: bool) -> None:
-        """Pass the end on as a FIN, once; before it goodbye by TLS, if nothing comes the other way."""
-        if self.ended and not self.end_said:
-            self.end_said = True
-            if other_is_quiet and isinstance(self.destination, TlsSocket):
-                self.destination.say_goodbye()
-            with contextlib.suppress(OSError):
-                self.destination.shutdown(socket.SHUT_WR)
-
-    def abandon(self) -> None:
-        """End this way: its destination takes no more."""
-        self.pending = b""
-        self.ended = True
-        if self.pipe is not None:
-            self.pipe.close()
-            self.pipe = None
-
-
-class _TlsDirection(_Direction):
-    """A way with TLS on a side: the bytes pass through this process, a record or more at a time."""
-
-    __slots__ = ()
-
-    def _splice(self, pipes: PipePool) -> None:
-        moved_bytes = 0
-        while moved_bytes < _TURN_BYTES and self.wants_input:
-            got_bytes = self._copy(_TLS_READ_BYTES)
-            if not got_bytes:
-                break
-            moved_bytes += got_bytes
-        self.is_bulk = moved_bytes >= _BULK_BYTES
-
-    def _write(self, data: bytes) -> None:
-        # A TLS socket takes one record at a time.
-        super()._write(data)
-        while self.pending:
-            held_bytes = len(self.pending)
-            super()._write(self.pending)
-            if len(self.pending) == held_bytes:
-                break
-
+from mailproxy.net.tls import Stream
 
 # A client who stays when his backend has ended gets so long without a byte; a backend that is silent after
 # its client has said his last word may be searching, and gets longer.
 _LEFT_CLIENT_S = 60.0
 _LEFT_BACKEND_S = 600.0
+
+
+class RelayState(NamedTuple):
+    """A plain relay as another process can go on with it.
+
+    `fds` are the client's, the backend's, then for each way that holds bytes in a pipe the pipe's two.
+    """
+
+    up: WayState
+    down: WayState
+    fds: tuple[int, ...]
 
 
 class Relay:
@@ -298,7 +59,7 @@ class Relay:
         self._pipes = pipes
         self._on_end = on_end
         is_plain = isinstance(client, SocketType) and isinstance(backend, SocketType)
-        direction = _Direction if is_plain else _TlsDirection
+        direction = Direction if is_plain else TlsDirection
         self.up = direction(client, backend)
         self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
@@ -382,6 +143,47 @@ class Relay:
         else:
             self._reactor.change(fd, new)
         return new
+
+    def export(self) -> RelayState | None:
+        """Describe the relay for another process; None with TLS on a side, whose keys cannot leave.
+
+        The descriptors are still ours, until `let_go`.
+        """
+        if not (isinstance(self.up.source, SocketType) and isinstance(self.down.source, SocketType)):
+            return None
+        pipes = [direction.pipe for direction in (self.up, self.down) if direction.pipe is not None]
+        fds = [fd for pipe in pipes for fd in (pipe.read_fd, pipe.write_fd)]
+        return RelayState(self.up.state(), self.down.state(), (self.up.source_fd, self.down.source_fd, *fds))
+
+    @classmethod
+    def adopt(
+        cls, reactor: Reactor, pipes: PipePool, state: RelayState, on_end: Callable[[Relay], None]
+    ) -> Relay:
+        """Go on with a relay of another process, whose descriptors are ours from now on."""
+        client, backend = (SocketType(fileno=fd) for fd in state.fds[:2])
+        rest = iter(state.fds[2:])
+        relay = cls(reactor, pipes, client, backend, on_end)
+        for direction, way in ((relay.up, state.up), (relay.down, state.down)):
+            pipe = Pipe(next(rest), next(rest), way.held_bytes) if way.held_bytes else None
+            direction.restore(way, pipe)
+        client.setblocking(False)
+        backend.setblocking(False)
+        reactor.add(client.fileno(), READ, relay._on_client)
+        reactor.add(backend.fileno(), READ, relay._on_backend)
+        relay._settle()
+        return relay
+
+    def let_go(self) -> None:
+        """Forget the relay, which another process has: no peer is told anything, nor is `on_end` called."""
+        for direction, events in ((self.up, self._client_events), (self.down, self._backend_events)):
+            if events:
+                # The sockets live on elsewhere: closing them would not take them off the epoll set.
+                self._reactor.remove(direction.source_fd)
+            direction.source.close()
+            if direction.pipe is not None:
+                direction.pipe.close()
+        if self._timer is not None:
+            self._reactor.cancel(self._timer)
 
     def close(self) -> None:
         """End both ways at once and close both descriptors."""

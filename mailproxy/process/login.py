@@ -23,8 +23,9 @@ from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.ipc.status import Order, State
 from mailproxy.net.acceptor import Acceptor
+from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
-from mailproxy.net.relay import PipePool, Relay
+from mailproxy.net.relay import Relay
 from mailproxy.net.signals import Signals
 from mailproxy.net.tls import Stream
 from mailproxy.net.tls_context import TlsContexts

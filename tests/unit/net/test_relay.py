@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
-from mailproxy.net.relay import PipePool, Relay
+from mailproxy.net.relay import Relay
 from tests.harness.wait import wait_until
 
 _MIB = 1 << 20

@@ -1,0 +1,257 @@
+"""One way of a relay: what a source sends is passed on to a destination.
+
+A way reads only while its destination takes everything. Small data go by one read and one write; a way that
+fills a whole read is bulk and is spliced through a borrowed pipe, until it slows down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import NamedTuple
+
+from mailproxy.net.pipes import PIPE_BYTES, Pipe, PipePool
+from mailproxy.net.tls import Stream, TlsSocket
+
+_SMALL_BYTES = 4096
+# The most that one direction moves in a batch: a fast session must not starve a hundred interactive ones.
+_TURN_BYTES = 1 << 20
+_TLS_READ_BYTES = 65536
+# A bulk direction that moves less than this in a turn is small again.
+_BULK_BYTES = 2 * _SMALL_BYTES
+_SPLICE_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class WayState(NamedTuple):
+    """A way without its sockets. `pending` waits for the destination, `held_bytes` do so in a pipe."""
+
+    pending: bytes = b""
+    held_bytes: int = 0
+    total_bytes: int = 0
+    is_bulk: bool = False
+    source_ended: bool = False
+    source_broken: bool = False
+    ended: bool = False
+    end_said: bool = False
+    ended_first: bool = False
+
+
+class Direction:
+    """One way of a relay. `ended` means that nothing more will be read or written this way."""
+
+    __slots__ = (
+        "destination",
+        "destination_fd",
+        "end_said",
+        "ended",
+        "ended_first",
+        "is_bulk",
+        "pending",
+        "pipe",
+        "source",
+        "source_broken",
+        "source_ended",
+        "source_fd",
+        "total_bytes",
+    )
+
+    def __init__(self, source: Stream, destination: Stream) -> None:
+        self.source = source
+        self.source_fd = source.fileno()
+        self.destination = destination
+        self.destination_fd = destination.fileno()
+        self.pending = b""
+        self.pipe: Pipe | None = None
+        self.total_bytes = 0
+        self.is_bulk = False
+        self.source_ended = False
+        self.source_broken = False
+        self.ended = False
+        self.end_said = False
+        self.ended_first = False
+
+    def state(self) -> WayState:
+        """Describe the way as it is between two turns."""
+        return WayState(
+            self.pending,
+            self.pipe.held_bytes if self.pipe else 0,
+            self.total_bytes,
+            self.is_bulk,
+            self.source_ended,
+            self.source_broken,
+            self.ended,
+            self.end_said,
+            self.ended_first,
+        )
+
+    def restore(self, state: WayState, pipe: Pipe | None) -> None:
+        """Be in the state that another way described; its pipe is ours from now on."""
+        self.pipe = pipe
+        self.pending = state.pending
+        self.total_bytes = state.total_bytes
+        self.is_bulk = state.is_bulk
+        self.source_ended = state.source_ended
+        self.source_broken = state.source_broken
+        self.ended = state.ended
+        self.end_said = state.end_said
+        self.ended_first = state.ended_first
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether the source is to be read."""
+        return not (self.ended or self.source_ended or self.pending or self.pipe is not None)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether bytes wait for the destination."""
+        return bool(self.pending) or self.pipe is not None
+
+    def deliver(self, data: bytes) -> None:
+        """Send bytes that come before anything of the source."""
+        if data:
+            self._write(data)
+
+    def move(self, pipes: PipePool) -> None:
+        """Pass on what is there, within one turn."""
+        if self.ended or (self.is_stalled and not self._drain(pipes)):
+            return
+        if not self.source_ended:
+            if self.is_bulk:
+                self._splice(pipes)
+            else:
+                self._copy()
+        if self.source_ended and not self.is_stalled:
+            self.ended = True
+
+    def pass_small(self) -> bool:
+        """Do the common thing, one small read that is written whole; False when `move` must look closer."""
+        if self.is_bulk or self.pending or self.pipe is not None or self.source_ended or self.ended:
+            return False
+        self._copy()
+        return not (self.pending or self.source_ended or self.ended)
+
+    def _copy(self, limit_bytes: int = _SMALL_BYTES) -> int:
+        """Pass on one read; returns how many bytes it brought."""
+        try:
+            data = self.source.recv(limit_bytes)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.source_ended = self.source_broken = True
+            return 0
+        if not data:
+            self.source_ended = True
+            return 0
+        self.is_bulk = len(data) >= _SMALL_BYTES
+        self._write(data)
+        return len(data)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            sent_bytes = self.destination.send(data)
+        except BlockingIOError:
+            sent_bytes = 0
+        except OSError:
+            self.abandon()
+            return
+        self.total_bytes += sent_bytes
+        self.pending = data[sent_bytes:] if sent_bytes < len(data) else b""
+
+    def _splice(self, pipes: PipePool) -> None:
+        pipe = pipes.borrow()
+        if pipe is None:
+            self._copy()
+            return
+        self.pipe = pipe
+        moved_bytes = 0
+        while moved_bytes < _TURN_BYTES:
+            try:
+                got_bytes = os.splice(self.source_fd, pipe.write_fd, PIPE_BYTES, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                break
+            except OSError:
+                self.source_broken = True
+                got_bytes = 0
+            if got_bytes == 0:
+                self.source_ended = True
+                break
+            pipe.held_bytes = got_bytes
+            moved_bytes += got_bytes
+            if not self._empty_pipe(pipe):
+                return
+            if got_bytes < _BULK_BYTES:
+                break
+        self.is_bulk = moved_bytes >= _BULK_BYTES
+        self.pipe = None
+        pipes.give_back(pipe)
+
+    def _empty_pipe(self, pipe: Pipe) -> bool:
+        """Write until the pipe is empty; False when the destination is full or gone."""
+        while pipe.held_bytes:
+            try:
+                sent_bytes = os.splice(
+                    pipe.read_fd, self.destination_fd, pipe.held_bytes, flags=_SPLICE_FLAGS
+                )
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.abandon()
+                return False
+            pipe.held_bytes -= sent_bytes
+            self.total_bytes += sent_bytes
+        return True
+
+    def _drain(self, pipes: PipePool) -> bool:
+        """Send what waits; whether all of it went."""
+        if self.pending:
+            self._write(self.pending)
+            if self.pending or self.ended:
+                return False
+        if self.pipe is not None:
+            if not self._empty_pipe(self.pipe):
+                return False
+            pipes.give_back(self.pipe)
+            self.pipe = None
+        return True
+
+    def say_end(self, other_is_quiet: bool) -> None:
+        """Pass the end on as a FIN, once; before it goodbye by TLS, if nothing comes the other way."""
+        if self.ended and not self.end_said:
+            self.end_said = True
+            if other_is_quiet and isinstance(self.destination, TlsSocket):
+                self.destination.say_goodbye()
+            with contextlib.suppress(OSError):
+                self.destination.shutdown(socket.SHUT_WR)
+
+    def abandon(self) -> None:
+        """End this way: its destination takes no more."""
+        self.pending = b""
+        self.ended = True
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+
+
+class TlsDirection(Direction):
+    """A way with TLS on a side: the bytes pass through this process, a record or more at a time."""
+
+    __slots__ = ()
+
+    def _splice(self, pipes: PipePool) -> None:
+        moved_bytes = 0
+        while moved_bytes < _TURN_BYTES and self.wants_input:
+            got_bytes = self._copy(_TLS_READ_BYTES)
+            if not got_bytes:
+                break
+            moved_bytes += got_bytes
+        self.is_bulk = moved_bytes >= _BULK_BYTES
+
+    def _write(self, data: bytes) -> None:
+        # A TLS socket takes one record at a time.
+        super()._write(data)
+        while self.pending:
+            held_bytes = len(self.pending)
+            super()._write(self.pending)
+            if len(self.pending) == held_bytes:
+                break
