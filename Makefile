@@ -14,6 +14,10 @@ BIN := $(VENV)/bin
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
 	isync fetchmail curl mutt strace procps openssl gnutls-bin haproxy
 
+# Servers that Debian does not let stand beside Dovecot: fetched, but not installed.
+CYRUS := cyrus-imapd cyrus-pop3d sasl2-bin libsasl2-modules libsasl2-modules-db
+COURIER := courier-imap courier-pop courier-authdaemon courier-authlib-userdb
+
 # Folders whose tests are quick, but for a few files of them that start processes or move much data.
 QUICK := tests/unit tests/house tests/transcripts
 SLOW := tests/unit/auth/test_auth_process.py tests/unit/net/test_relay.py \
@@ -44,6 +48,8 @@ stress: packages $(VENV)/ready-test $(VENV)/ready-demo
 
 packages:
 	@sh tests/debian-packages $(PACKAGES)
+	@sh tests/debian-archives build/archives/cyrus $(CYRUS)
+	@sh tests/debian-archives build/archives/courier $(COURIER)
 
 clean:
 	rm -rf $(VENV) build run .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
