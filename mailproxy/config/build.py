@@ -220,6 +220,7 @@ def _auth(tree: Tree, key: str) -> AuthSettings:
         debug_passwords=section["debug_passwords"],
         ssl_require_client_cert=section["ssl_require_client_cert"],
         ssl_username_from_cert=section["ssl_username_from_cert"],
+        count=section["count"],
         worker_max_count=section["worker_max_count"],
         process_size_mib=section["process_size"],
         passdbs=_databases(tree, key, "passdb"),

@@ -64,6 +64,7 @@ def check(tree: Tree, problems: list[Problem]) -> None:
         faults.add("Missing auth section for server default")
     for key in tree.root["auth"].sections:
         _check_auth(faults, key)
+    _check_process_names(faults)
     if os.geteuid() == 0:
         _check_users(faults)
 
@@ -208,6 +209,18 @@ def _check_auth(faults: _Faults, key: str) -> None:
     for name, socket in section["client"].items():
         if socket["mode"] > 0o777:
             faults.add(f"Invalid mode: {socket['mode']:#o}", (*path, "client", name), "mode")
+
+
+def _check_process_names(faults: _Faults) -> None:
+    """The second process of `default` is `default.2`, on a socket of that name."""
+    sections: Any = faults.tree.root["auth"]
+    names = {key.split(" ", 1)[1]: key for key in sections.sections}
+    for name, key in names.items():
+        first, _, number = name.rpartition(".")
+        other = names.get(first)
+        if other and number.isdigit() and 2 <= int(number) <= sections[other]["count"]:
+            text = f"the name is that of process {number} of auth section {printable(first)}: take another"
+            faults.add(text, ("auth", key))
 
 
 def _check_passdbs(faults: _Faults, path: Path, passdbs: Any, mechanisms: list[str]) -> None:

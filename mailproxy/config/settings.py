@@ -153,12 +153,19 @@ class AuthSettings:
     debug_passwords: bool
     ssl_require_client_cert: bool
     ssl_username_from_cert: bool
+    count: int
+    """Processes that share the users."""
     worker_max_count: int
     process_size_mib: int
     passdbs: tuple[DatabaseSettings, ...]
     userdbs: tuple[DatabaseSettings, ...]
     client_sockets: tuple[SocketSettings, ...]
-    """Besides `login_dir/<name>`, which always exists."""
+    """Besides those in `login_dir`, which always exist."""
+
+    @property
+    def process_names(self) -> tuple[str, ...]:
+        """The names of the section's processes and of their sockets in `login_dir`."""
+        return (self.name, *(f"{self.name}.{number}" for number in range(2, self.count + 1)))
 
 
 @dataclass(frozen=True, slots=True)

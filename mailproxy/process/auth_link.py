@@ -71,6 +71,11 @@ class AuthLink:
         self.auth_pid = b""
         self.connect_id = b""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are sent at once."""
+        return self._is_ready
+
     def connect(self) -> None:
         """Connect and shake hands; on failure try again later."""
         self._reconnect = None

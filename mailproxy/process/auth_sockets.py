@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.config.settings import Settings
@@ -25,25 +25,33 @@ class AuthSockets:
 
         `replaced` are names of our own that may be taken over while somebody answers there.
         """
-        self.by_section: dict[str, list[socket.socket]] = {}
+        self.by_process: dict[str, list[socket.socket]] = {}
+        """What each auth process listens on; processes of one section share what is not for workers."""
         self.paths: list[str] = []
         self._hidden: dict[str, str] = {}
-        problems: list[Problem] = []
+        self._replaced = replaced
+        self._problems: list[Problem] = []
         for section in settings.auths:
-            listeners = self.by_section.setdefault(section.name, [])
-            for path, mode, uid, gid in run_dir.auth_sockets(settings, section):
-                try:
-                    if path not in replaced:
-                        run_dir.refuse_taken(path)
-                    directory, name = os.path.split(path)
-                    hidden = os.path.join(directory, f".{name}.new")
-                    listeners.append(run_dir.listen_unix(hidden, mode, uid, gid))
-                    self._hidden[path] = hidden
-                except ConfigError as error:
-                    problems += error.problems
-        if problems:
+            shared = self._listen(run_dir.client_sockets(section))
+            for name in section.process_names:
+                self.by_process[name] = self._listen(run_dir.worker_sockets(settings, name)) + shared
+        if self._problems:
             self.close()
-            raise ConfigError(problems)
+            raise ConfigError(self._problems)
+
+    def _listen(self, places: Iterable[run_dir.Place]) -> list[socket.socket]:
+        listeners = []
+        for path, mode, uid, gid in places:
+            try:
+                if path not in self._replaced:
+                    run_dir.refuse_taken(path)
+                directory, name = os.path.split(path)
+                hidden = os.path.join(directory, f".{name}.new")
+                listeners.append(run_dir.listen_unix(hidden, mode, uid, gid))
+                self._hidden[path] = hidden
+            except ConfigError as error:
+                self._problems += error.problems
+        return listeners
 
     def publish(self) -> None:
         """Take the names."""
@@ -54,7 +62,7 @@ class AuthSockets:
 
     def close(self, successor: Collection[str] = ()) -> None:
         """Close the listeners and remove their names, but for those that a successor has taken."""
-        for listeners in self.by_section.values():
+        for listeners in self.by_process.values():
             for listener in listeners:
                 listener.close()
         for path in (*self._hidden.values(), *(path for path in self.paths if path not in successor)):

@@ -18,6 +18,7 @@ from mailproxy.net.tls_accept import TlsAccept
 from mailproxy.process.backend_health import Place
 from mailproxy.process.backend_link import BackendLink
 from mailproxy.process.own_fault import own_fault
+from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
 from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
@@ -40,9 +41,9 @@ class Connection:
 
     # fmt: off
     __slots__ = (
-        "_auth_link", "_backend", "_client", "_client_ended", "_client_events", "_client_is_closed",
-        "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_place", "_request_id", "_session",
-        "_timer", "_tls_accept", "_to_client", "_worker", "client",
+        "_apop_link", "_auth_link", "_backend", "_client", "_client_ended", "_client_events",
+        "_client_is_closed", "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_place", "_request_id",
+        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client",
     )
     # fmt: on
 
@@ -57,7 +58,6 @@ class Connection:
         self._place: Place = ("", 0)
         self._client_is_closed = False
         self._request_id = 0
-        self._auth_link = worker.auth_links[0]
         self._timer: Timer | None = None
         self._deadline = 0.0
         self._to_client = b""
@@ -70,7 +70,8 @@ class Connection:
     def start(self, accepted_at: float) -> None:
         """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
-        challenge = worker.apop_challenge()
+        self._apop_link, challenge = worker.apop_challenge()
+        self._auth_link = self._apop_link
         self._session = Session(
             worker.policy, self, self.client, b"P" + worker.tags.next().encode(), challenge
         )
@@ -200,7 +201,8 @@ class Connection:
         )
         if client.cert_name:
             parameters += b"\tvalid-client-cert\tcert_username=" + escape(client.cert_name.encode())
-        self._auth_link = self._worker.link_for(mechanism)
+        # Only the process that its challenge was made for takes an answer.
+        self._auth_link = self._apop_link if mechanism == APOP else self._worker.link_for(mechanism, response)
         self._request_id = self._auth_link.ask(self, mechanism, parameters, response)
         if not self._request_id:
             self._worker.reactor.flush_soon(self.on_auth_lost)

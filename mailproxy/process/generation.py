@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
 
+from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
-from mailproxy.config.settings import Address, AuthSettings, LoginSettings, Settings
+from mailproxy.config.settings import Address, LoginSettings, Settings
 from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
-from mailproxy.process import child, login
+from mailproxy.process import login
+from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.spawner import Child, Spawner
-from mailproxy.process.title import set_title
 from mailproxy.session.policy import Policy
 from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
 Listeners = Mapping[Address, socket.socket]
 
-_AUTH_RESTART_MIN_S = 0.1
-_AUTH_RESTART_MAX_S = 60.0
-# A process that dies within this time after it was ready is not forked again at once: it may do so for ever.
-_YOUNG_S = 1.0
-# Threads and their stacks need address space that they never touch.
-_AUTH_SIZE_FLOOR_MIB = 2048
-
 
 class Generation:
     """Keeps its processes alive from `start` to `retire`. Listeners belong to the master.
 
-    `on_auth_ready` is called once, when every auth section has said that it is ready; `on_auth_failed` when
+    `on_auth_ready` is called once, when every auth process has said that it is ready; `on_auth_failed` when
     one died before that.
     """
 
@@ -57,64 +49,19 @@ class Generation:
         self._log = log
         self._certificates = certificates
         self.auth_sockets = auth_sockets
-        self._on_auth_ready = on_auth_ready
-        self._on_auth_failed = on_auth_failed
-        self._auth_awaited = {section.name for section in settings.auths}
-        self._auth_restart_s = _AUTH_RESTART_MIN_S
+        self._auth = AuthProcesses(
+            settings, reactor, spawner, log, auth_sockets, self, on_auth_ready, on_auth_failed
+        )
         self._listeners: Listeners = {}
         self._groups: dict[str, GroupPolicy] = {}
         self._policies: dict[str, Policy] = {}
+        self._shares: list[Shares] = []
         self._serves_logins = False
         self.is_retired = False
 
-    # -- auth ---------------------------------------------------------------------------------------------
-
     def start_auth(self) -> None:
         """Fork the auth processes."""
-        for section in self.settings.auths:
-            self._spawn_auth(section)
-
-    def _spawn_auth(self, section: AuthSettings) -> None:
-        if self.is_retired:
-            return
-        listeners = self.auth_sockets.by_section[section.name]
-
-        def body(channel: socket.socket) -> None:
-            set_title(f"auth({section.name})")
-            child.no_core_dump()
-
-            def confine() -> None:
-                chroot = os.path.join(self.settings.base_dir, section.chroot) if section.chroot else ""
-                child.become(section.user, extra_groups=True, chroot=chroot)
-                child.limit_memory(max(section.process_size_mib, _AUTH_SIZE_FLOOR_MIB))
-
-            # Imported here alone: the threads that it brings would cost every other child (see title).
-            auth = importlib.import_module("mailproxy.process.auth")
-            auth.run(section, listeners, channel, child.ChildLog().write, confine)
-
-        try:
-            self._spawner.spawn(f"auth({section.name})", "auth", self, listeners, body)
-        except OSError as error:
-            self._log(Level.ERROR, f"fork() for auth failed: {error.strerror}")
-            self._restart_auth_later(section)
-
-    def _restart_auth_later(self, section: AuthSettings) -> None:
-        self._reactor.call_later(self._auth_restart_s, lambda: self._spawn_auth(section))
-        self._auth_restart_s = min(self._auth_restart_s * 2, _AUTH_RESTART_MAX_S)
-
-    def _auth_died(self, dead: Child) -> None:
-        section = next(s for s in self.settings.auths if dead.role == f"auth({s.name})")
-        if section.name in self._auth_awaited:
-            self._on_auth_failed()
-            return
-        if dead.is_ready and self._reactor.now - dead.ready_at_s > _YOUNG_S:
-            self._auth_restart_s = _AUTH_RESTART_MIN_S
-            self._spawn_auth(section)
-            return
-        if self._auth_restart_s == _AUTH_RESTART_MIN_S:
-            text = "Temporary failure in creating authentication processes, slowing down for now"
-            self._log(Level.ERROR, text)
-        self._restart_auth_later(section)
+        self._auth.start()
 
     # -- login workers ------------------------------------------------------------------------------------
 
@@ -122,6 +69,7 @@ class Generation:
         """Fork login workers from now on."""
         self._listeners = listeners
         self._serves_logins = True
+        self._shares = [Shares.of_section(section) for section in self.settings.auths]
         for settings in self.settings.logins:
             self._groups[settings.protocol] = GroupPolicy(
                 settings.login_processes_count,
@@ -177,12 +125,11 @@ class Generation:
         tls_listeners = [self._listeners[address] for address in settings.ssl_listen]
         context = self._certificates.contexts.get(settings.protocol)
         backend_tls = self._certificates.backend.get(settings.protocol)
-        names = [section.name for section in self.settings.auths]
         policy = self._policies[settings.protocol]
 
         def body(channel: socket.socket) -> None:
             sys.unraisablehook = forgive_odd_names
-            login.run(settings, listeners, tls_listeners, context, backend_tls, channel, names, policy)
+            login.run(settings, listeners, tls_listeners, context, backend_tls, channel, self._shares, policy)
 
         try:
             born = self._spawner.spawn(
@@ -204,13 +151,7 @@ class Generation:
                 group.on_status(sender.pid, status, self._reactor.now)
             self.adjust()
             return
-        name = sender.role.removeprefix("auth(").removesuffix(")")
-        if name in self._auth_awaited:
-            self._auth_awaited.discard(name)
-            if not self._auth_awaited and not self.is_retired:
-                self._on_auth_ready()
-        elif self._auth_restart_s > _AUTH_RESTART_MIN_S * 2:
-            self._log(Level.INFO, "Created authentication processes successfully, unstalling")
+        self._auth.on_ready(sender)
 
     def on_death(self, dead: Child, clean: bool) -> None:
         """Take a child's death; what should live is forked again."""
@@ -218,12 +159,12 @@ class Generation:
             for group in self._groups.values():
                 group.on_died(dead.pid, clean, self._reactor.now)
             self.adjust()
-        elif not self.is_retired:
-            self._auth_died(dead)
+        else:
+            self._auth.on_death(dead)
 
     def retire(self) -> None:
         """Let every child finish what it has and leave."""
-        self.is_retired = True
+        self.is_retired = self._auth.is_retired = True
         for living in list(self._spawner.children.values()):
             if living.owner is self:
                 living.order(Order.RETIRE)

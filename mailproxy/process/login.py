@@ -17,6 +17,7 @@ from ipaddress import ip_address, ip_network
 from socket import SocketType
 from typing import NamedTuple
 
+from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 from mailproxy.config.settings import LoginSettings
@@ -31,6 +32,7 @@ from mailproxy.net.tls import Stream
 from mailproxy.net.tls_context import TlsContexts
 from mailproxy.process import child
 from mailproxy.process.arrival import Arrival
+from mailproxy.process.auth_group import AuthGroup
 from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
@@ -80,7 +82,7 @@ class Worker:
         tls: ssl.SSLContext | None,
         backend_tls: TlsContexts | None,
         channel: socket.socket,
-        auth_names: Sequence[str],
+        auths: Sequence[Shares],
         policy: Policy | None = None,
     ) -> None:
         self._settings = settings
@@ -99,9 +101,9 @@ class Worker:
         self._is_retired = False
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
-        self.auth_links = [AuthLink(self.reactor, name, self.log, self._on_auth_ready) for name in auth_names]
-        self._links: dict[bytes, AuthLink] = {}
-        self._auth_links_awaited = len(self.auth_links)
+        self.auths = [AuthGroup(self.reactor, shares, self.log, self._on_auth_ready) for shares in auths]
+        self._auth_of: dict[bytes, AuthGroup] = {}
+        self._auths_awaited = len(self.auths)
         self._pid = os.getpid()
         self._lingering = 0
         self.tls = tls
@@ -129,35 +131,40 @@ class Worker:
             self.reactor,
             {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
         )
-        for link in self.auth_links:
-            link.connect()
+        for group in self.auths:
+            group.connect()
         self.reactor.run()
         self._log_lines.flush()
 
     # -- auth ---------------------------------------------------------------------------------------------
 
     def _on_auth_ready(self) -> None:
-        self._auth_links_awaited -= 1
-        if self._auth_links_awaited == 0:
-            links = list(reversed(self.auth_links))
-            mechanisms = {m.name: m for link in links for m in link.mechanisms}
-            self._links = {m.name: link for link in links for m in link.mechanisms}
+        self._auths_awaited -= 1
+        if self._auths_awaited == 0:
+            groups = list(reversed(self.auths))
+            mechanisms = {m.name: m for group in groups for m in group.mechanisms}
+            self._auth_of = {m.name: group for group in groups for m in group.mechanisms}
             if mechanisms != self.policy.mechanisms:
                 self.policy = make_policy(self._settings, list(mechanisms.values()), self.tls is not None)
             self._settle()
 
-    def link_for(self, mechanism: bytes) -> AuthLink:
-        """Return the first auth process that offers the mechanism."""
-        return self._links.get(mechanism) or self.auth_links[0]
+    def link_for(self, mechanism: bytes, response: bytes | None) -> AuthLink:
+        """Return the link to the user's process of the first auth section that offers the mechanism."""
+        group = self._auth_of.get(mechanism) or self.auths[0]
+        return group.only or group.link_for(mechanism, response)
 
-    def apop_challenge(self) -> bytes:
-        """Return a challenge that only this client gets, or nothing when APOP is not offered."""
+    def apop_challenge(self) -> tuple[AuthLink, bytes]:
+        """Return a challenge that only this client gets, and who takes his answer.
+
+        The challenge is nothing when APOP is not offered.
+        """
         if not self.policy.apop_offered:
-            return b""
-        link = self.link_for(APOP)
+            return self.auths[0].first, b""
+        link = self.link_for(APOP, None)
         random = secrets.token_urlsafe(16)
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
-        return f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self.policy.host_name}>".encode()
+        text = f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self.policy.host_name}>"
+        return link, text.encode()
 
     # -- clients ------------------------------------------------------------------------------------------
 
@@ -249,8 +256,8 @@ class Worker:
         self.relays[relay] = RelayInfo(user, connection.client.rip, session_id)
         if self._settings.login_process_per_connection:
             # The database process should not hold a connection for each relay.
-            for link in self.auth_links:
-                link.close()
+            for group in self.auths:
+                group.close()
         if self._master.said is not State.LISTENING:
             self._settle()
 
@@ -353,7 +360,7 @@ def run(
     tls: ssl.SSLContext | None,
     backend_tls: TlsContexts | None,
     channel: socket.socket,
-    auth_names: Sequence[str],
+    auths: Sequence[Shares],
     policy: Policy | None = None,
 ) -> None:
     """Be a login worker from fork to exit. Descriptor 2 is the log.
@@ -368,4 +375,4 @@ def run(
     child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
     child.limit_memory(settings.login_process_size_mib)
     child.forbid_processes()
-    Worker(settings, listeners, tls_listeners, tls, backend_tls, channel, auth_names, policy).run()
+    Worker(settings, listeners, tls_listeners, tls, backend_tls, channel, auths, policy).run()

@@ -148,14 +148,22 @@ def _is_alive(path: str) -> bool:
     return True
 
 
-def auth_sockets(settings: Settings, auth: AuthSettings) -> list[tuple[str, int, int, int]]:
-    """Path, mode, uid and gid of each socket that an auth section listens on."""
+Place = tuple[str, int, int, int]
+"""Path, mode, uid and gid of a Unix socket."""
+
+
+def worker_sockets(settings: Settings, process_name: str) -> list[Place]:
+    """Where login workers ask an auth process."""
     login_dirs = {login.login_dir: login_group(login.login_user) for login in settings.logins}
-    sockets = [(os.path.join(path, auth.name), 0o660, -1, gid) for path, gid in login_dirs.items()]
-    return sockets + [_client_socket(extra) for extra in auth.client_sockets]
+    return [(os.path.join(path, process_name), 0o660, -1, gid) for path, gid in login_dirs.items()]
 
 
-def _client_socket(extra: SocketSettings) -> tuple[str, int, int, int]:
+def client_sockets(auth: AuthSettings) -> list[Place]:
+    """Where others ask an auth section, whichever of its processes answers."""
+    return [_client_socket(extra) for extra in auth.client_sockets]
+
+
+def _client_socket(extra: SocketSettings) -> Place:
     uid = pwd.getpwnam(extra.user).pw_uid if extra.user else -1
     gid = grp.getgrnam(extra.group).gr_gid if extra.group else -1
     return (extra.path, extra.mode or 0o600, uid, gid)

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Self
 
+from mailproxy.auth.shares import Shares
 from mailproxy.config.load import load as load_settings
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc import log_frames
@@ -173,7 +174,7 @@ class SocketRun:
             child.wire_standard_fds(log_end)
             child.keep_only([listener.fileno(), theirs.fileno()])
             unblock_all()
-            login.run(settings, [listener], [], None, None, theirs, ["auth"])
+            login.run(settings, [listener], [], None, None, theirs, [Shares(("auth",))])
             status = 0
         except BaseException:
             traceback.print_exc()

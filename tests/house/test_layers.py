@@ -41,7 +41,7 @@ SHELLS = ("master", "auth", "login")
 # What every kind of process does first.
 SHARED_BY_SHELLS = {"child", "title"}
 # The one place that knows what each kind of child runs.
-WIRING = {("generation", "auth"), ("generation", "login")}
+WIRING = {("auth_processes", "auth"), ("generation", "login")}
 # What they load when a configuration asks for it: drivers, libraries for hashes.
 REGISTRIES = {"mailproxy.passdb", "mailproxy.userdb", "mailproxy.auth.schemes"}
 BANNED = ("asyncio", "random")
@@ -114,7 +114,7 @@ def _parts_of(shell: str) -> set[str]:
 
 @pytest.mark.parametrize("one", SHELLS)
 def test_shells_have_nothing_of_each_other(one: str) -> None:
-    """Except where the master's generation names the bodies of its children."""
+    """Except where the master names the bodies of its children."""
     for other in set(SHELLS) - {one}:
         both = _parts_of(one) & _parts_of(other)
         assert both <= SHARED_BY_SHELLS, f"{one} and {other} both need {sorted(both)}"

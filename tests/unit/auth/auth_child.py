@@ -43,6 +43,7 @@ SETTINGS = AuthSettings(
     debug_passwords=False,
     ssl_require_client_cert=False,
     ssl_username_from_cert=False,
+    count=1,
     worker_max_count=30,
     process_size_mib=256,
     passdbs=(DatabaseSettings("table", ""),),

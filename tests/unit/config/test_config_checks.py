@@ -459,3 +459,11 @@ def test_the_auth_user_must_exist(faults: Faults) -> None:
 
 def test_nobody_else_looks_for_the_users(read: Read) -> None:
     assert read("login_user = gone\nauth_chroot = /no/jail\n").logins[0].login_user == "gone"
+
+
+def test_process_names_of_sections_that_meet(read: Read, faults: Faults) -> None:
+    """The second process of `auth one` would take the socket of `auth one.2`."""
+    two = f"auth one {{\n count = COUNT\n{DATABASES}}}\nauth one.2 {{\n{DATABASES}}}\n"
+    assert {"one", "one.2"} <= {auth.name for auth in read(two.replace("COUNT", "1")).auths}
+    text = "the name is that of process 2 of auth section one: take another"
+    assert any(text in fault for fault in faults(two.replace("COUNT", "2")))

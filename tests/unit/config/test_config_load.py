@@ -221,14 +221,13 @@ def test_storage_settings_load_with_one_warning_for_each_reason(read: Read) -> N
         "protocol imap {\n  mail_plugins = quota\n  imap_client_workarounds = delay-newmail\n}\n"
         "protocol lda {\n  postmaster_address = a@example.org\n  anything = goes\n}\n"
         "namespace private {\n  separator = /\n  inbox = yes\n}\nplugin {\n  quota = maildir\n}\n"
-        "dict {\n  x = y\n}\nauth_count = 2\n"
+        "dict {\n  x = y\n}\n"
     )
     assert read(text).warnings == (
         "ignored: a proxy has no mail storage: mail_location, mbox_read_locks, namespace,"
         " protocol lda, plugin, dict",
         "ignored: a proxy starts no mail processes: mail_plugins",
         "ignored: the backend does this after login: imap_client_workarounds",
-        "ignored: one auth process serves each auth section: auth_count",
     )
 
 

@@ -227,11 +227,11 @@ def test_which_sockets_an_auth_section_has(settings: Settings, folder: Path) -> 
     gid = run_dir.login_group("nobody")
     default = (f"{folder}/base/login/default", 0o660, -1, gid)
     (section,) = settings.auths
-    assert run_dir.auth_sockets(settings, section) == [default]
+    assert run_dir.worker_sockets(settings, section.name) == [default]
+    assert run_dir.client_sockets(section) == []
     extras = (SocketSettings("/a", 0, "", ""), SocketSettings("/b", 0o666, "nobody", "root"))
     nobody = pwd.getpwnam("nobody").pw_uid
-    assert run_dir.auth_sockets(settings, replace(section, client_sockets=extras)) == [
-        default,
+    assert run_dir.client_sockets(replace(section, client_sockets=extras)) == [
         ("/a", 0o600, -1, -1),
         ("/b", 0o666, nobody, 0),
     ]
