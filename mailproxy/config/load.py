@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailproxy.base.errors import ConfigError, Problem
-from mailproxy.config.build import build
+from mailproxy.config.build import build, main_protocol
 from mailproxy.config.checks import check, warn
 from mailproxy.config.lexer import Lexer
 from mailproxy.config.settings import Settings
@@ -34,6 +34,16 @@ def read_tree(path: str, problems: list[Problem]) -> Tree | None:
         return None
     tree.finish()
     return tree
+
+
+def find_base_dir(path: str) -> str:
+    """Return `base_dir`, also of a configuration with problems. Raises ConfigError if there is no file."""
+    problems: list[Problem] = []
+    tree = read_tree(path, problems)
+    if tree is None:
+        raise ConfigError(problems)
+    base_dir: str = tree.root["protocol"][main_protocol(tree)]["base_dir"]
+    return base_dir
 
 
 def in_file_order(problems: list[Problem]) -> list[Problem]:

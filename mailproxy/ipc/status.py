@@ -1,4 +1,7 @@
-"""Fixed-size messages between the master and its children, one per packet of a SOCK_SEQPACKET pair."""
+"""Messages between the master and its children, one per packet of a SOCK_SEQPACKET pair.
+
+What children say has a fixed size. An order may have an argument, and descriptors along with it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from typing import NamedTuple
 from mailproxy.base.errors import PeerViolation
 
 # Raise on every change: old workers of an earlier version may still be connected during an upgrade.
-VERSION = 1
+VERSION = 2
 _STATUS = struct.Struct("!BBII")
 _ORDER = struct.Struct("!BB")
+ARGUMENT_BYTES = 256
+"""The most that an order says besides itself."""
 
 
 class State(IntEnum):
@@ -20,6 +25,8 @@ class State(IntEnum):
     LISTENING = 0
     FULL_WITH_LOGINS = 1
     FULL = 2
+    STARTING = 3
+    """Answers the master, but is not ready yet."""
 
 
 class Order(IntEnum):
@@ -31,6 +38,14 @@ class Order(IntEnum):
     """End the client that has been logging in for longest."""
     LISTEN_ANYWAY = 3
     """Accept again although full, at the cost of the oldest client that has not logged in."""
+    PING = 4
+    """Say your status, to show that your loop turns."""
+    WHO = 5
+    """Tell the one behind the descriptor whom you carry (`ipc.control`)."""
+    KICK = 6
+    """End whom the argument names, and tell the one behind the descriptor who that was."""
+    EXPLAIN = 7
+    """To auth: answer the question that waits in the descriptor."""
 
 
 class Status(NamedTuple):
@@ -57,17 +72,19 @@ def parse_status(packet: bytes) -> Status:
     raise PeerViolation("malformed status packet")
 
 
-def render_order(order: Order) -> bytes:
+def render_order(order: Order, argument: bytes = b"") -> bytes:
     """Return the packet for `order`."""
-    return _ORDER.pack(VERSION, order)
+    return _ORDER.pack(VERSION, order) + argument
 
 
-def parse_order(packet: bytes) -> Order:
-    """Read the master's packet. Raises PeerViolation for anything unknown."""
+def parse_order(packet: bytes) -> tuple[Order, bytes]:
+    """Read the master's packet: the order and its argument. Raises PeerViolation for anything unknown."""
     try:
-        version, order = _ORDER.unpack(packet)
-        if version == VERSION:
-            return Order(order)
+        version, order = _ORDER.unpack_from(packet)
+        argument = packet[_ORDER.size :]
+        has_argument = order == Order.KICK
+        if version == VERSION and has_argument == bool(argument) and len(argument) <= ARGUMENT_BYTES:
+            return Order(order), argument
     except (struct.error, ValueError):
         pass
     raise PeerViolation("malformed order packet")

@@ -40,6 +40,10 @@ class TlsSocket:
         self._is_over = False
         self.waits_to_write = False
 
+    def getpeername(self) -> Any:
+        """Return the peer's address. Raises OSError when he is gone."""
+        return self._tls.getpeername()
+
     def handshake(self) -> bool:
         """Go on with the handshake; whether it is done."""
         self.waits_to_write = False

@@ -26,6 +26,8 @@ class Arrival:
     """Owns the socket until `worker.greet` gets it."""
 
     is_evictable = True
+    user = ""
+    place = ("", 0)
 
     __slots__ = ("_accept", "_sock", "_timer", "_with_tls", "_worker", "accepted_at", "client")
 

@@ -197,7 +197,7 @@ class _Server:
             self._reactor.remove(self._channel.fileno())
             return self._retire()
         try:
-            order = parse_order(packet)
+            order, _ = parse_order(packet)
         except PeerViolation as violation:
             return self._log(Level.ERROR, f"master: {violation}")
         if order is Order.RETIRE:

@@ -42,8 +42,8 @@ class Connection:
     # fmt: off
     __slots__ = (
         "_apop_link", "_auth_link", "_backend", "_client", "_client_ended", "_client_events",
-        "_client_is_closed", "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_place", "_request_id",
-        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client",
+        "_client_is_closed", "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_request_id",
+        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client", "place",
     )
     # fmt: on
 
@@ -55,7 +55,7 @@ class Connection:
         self._client_ended = False
         self._has_heard = False
         self._is_paused = False
-        self._place: Place = ("", 0)
+        self.place: Place = ("", 0)
         self._client_is_closed = False
         self._request_id = 0
         self._timer: Timer | None = None
@@ -76,6 +76,11 @@ class Connection:
             worker.policy, self, self.client, b"P" + worker.tags.next().encode(), challenge
         )
         self._session.start(accepted_at)
+
+    @property
+    def user(self) -> str:
+        """Printable, and empty before auth knows him."""
+        return "" if self._session is None else self._session.user
 
     @property
     def is_evictable(self) -> bool:
@@ -234,7 +239,7 @@ class Connection:
     def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
         """Begin to connect to a backend."""
         worker = self._worker
-        self._place = place = (host, port)
+        self.place = place = (host, port)
         self._has_heard = False
         failing_s = worker.health.failing_s(place, worker.reactor.now)
         if failing_s:
@@ -246,10 +251,10 @@ class Connection:
 
     def _note_failure(self) -> None:
         if not self._has_heard:
-            self._worker.health.failed(self._place, self._worker.reactor.now)
+            self._worker.health.failed(self.place, self._worker.reactor.now)
 
     def _refuse_place(self, place: Place, why: str) -> None:
-        if self._backend is None and self._place == place and self._session is not None:
+        if self._backend is None and self.place == place and self._session is not None:
             self._session.on_backend_lost(why, self._worker.reactor.now)
 
     def start_backend_tls(self, tls: BackendTls) -> None:
@@ -273,7 +278,7 @@ class Connection:
         """Pass bytes of the backend to the session."""
         if not self._has_heard:
             self._has_heard = True
-            self._worker.health.answered(self._place)
+            self._worker.health.answered(self.place)
         if self._session is not None:
             self._session.on_backend_data(data, self._worker.reactor.now)
 

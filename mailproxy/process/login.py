@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from socket import SocketType
-from typing import NamedTuple
 
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
@@ -37,6 +36,7 @@ from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
 from mailproxy.process.master_link import MasterLink
+from mailproxy.process.roster import RelayInfo, Roster
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
 from mailproxy.proto.sasl import APOP
@@ -47,14 +47,6 @@ _ANY_HOSTS = ("0.0.0.0", "::")
 _TAG_CHARS = 8
 _SESSION_ID_CHARS = 16
 _SHUTTING_DOWN = "Shutting down"
-
-
-class RelayInfo(NamedTuple):
-    """Whose relay it is."""
-
-    user: str
-    rip: str
-    session_id: str
 
 
 class _RandomWords:
@@ -98,6 +90,7 @@ class Worker:
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
+        self._roster = Roster(self.reactor, self.sessions, self.relays, settings.protocol, self._settle)
         self._is_retired = False
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
@@ -174,6 +167,7 @@ class Worker:
         rip, rport = address[:2]
         secured = is_secured(lip, rip, has_tls=False)
         client = Client(lip, rip, lport, rport, secured, self._pid, self._session_ids.next())
+        client.since_s = self.reactor.now
         if self._settings.login_process_per_connection:
             self._leave_listeners(rip)
         if with_tls or self._with_header:
@@ -252,8 +246,8 @@ class Worker:
     def session_became_relay(self, connection: Connection, relay: Relay, user: str) -> None:
         """Count a session as a relay from now on."""
         del self.sessions[connection]
-        session_id = connection.client.session_id if self._logs_session else ""
-        self.relays[relay] = RelayInfo(user, connection.client.rip, session_id)
+        client = connection.client
+        self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s)
         if self._settings.login_process_per_connection:
             # The database process should not hold a connection for each relay.
             for group in self.auths:
@@ -265,7 +259,7 @@ class Worker:
         """Log the end of a relay that has closed its sockets."""
         info = self.relays.pop(relay)
         side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
-        session = f", session=<{info.session_id}>" if info.session_id else ""
+        session = f", session=<{info.session_id}>" if self._logs_session and info.session_id else ""
         self.log(
             Level.INFO,
             f"proxy({printable(info.user)}): disconnecting {info.rip} "
@@ -280,7 +274,7 @@ class Worker:
         count = len(self.sessions) + len(self.relays)
         if self._is_retired:
             self._close_listeners()
-            if count + self._lingering == 0:
+            if count + self._lingering == 0 and not self._roster.is_telling:
                 self.reactor.stop()
         elif count < self._limit:
             self._listens_anyway = False
@@ -295,14 +289,20 @@ class Worker:
         if state is not self._master.said:
             self._master.say(state, len(self.sessions), len(self.relays))
 
-    def _on_order(self, order: Order) -> None:
+    def _on_order(self, order: Order, argument: bytes, fds: list[int]) -> None:
         if order is Order.RETIRE:
             self._is_retired = True
         elif order is Order.DROP_OLDEST_LOGIN:
             self._evict_oldest()
-        elif self._has_evictable():
+        elif order is Order.LISTEN_ANYWAY and self._has_evictable():
             self._listens_anyway = True
             self._acceptor.listen()
+        elif order is Order.PING:
+            self._master.answer(len(self.sessions), len(self.relays))
+        elif order in (Order.WHO, Order.KICK) and fds:
+            self._roster.tell(fds.pop(), argument)
+        for fd in fds:
+            os.close(fd)
         self._settle()
 
     def _lose_master(self) -> None:

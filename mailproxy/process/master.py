@@ -17,9 +17,10 @@ from mailproxy.config.settings import Settings
 from mailproxy.ipc.status import Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
-from mailproxy.process import run_dir
+from mailproxy.process import census, run_dir
 from mailproxy.process.certificate_watch import CertificateWatch
 from mailproxy.process.certificates import Certificates
+from mailproxy.process.control import Actions, Control
 from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
@@ -37,6 +38,7 @@ class Master:
         self._pid_file = run_dir.PidFile(settings.base_dir)
         self._listeners = Listeners()
         self._succession: Succession
+        self._control: Control | None = None
         self._reactor: Reactor
         self._spawner: Spawner
         self._ending: Ending
@@ -58,6 +60,7 @@ class Master:
         )
         self._pid_file.lock()
         try:
+            self._control = Control(self._settings.base_dir)
             self._sink.open(self._settings.log)
             self._succession.open()
         except ConfigError:
@@ -75,6 +78,7 @@ class Master:
         for warning in self._start_warnings:
             self._log(Level.WARNING, warning)
         self._reactor = Reactor()
+        self._started_s = self._reactor.now
         self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
         self._ending = Ending(self._reactor, self._spawner, self._listeners)
         self._watch = CertificateWatch(self._reactor, self._succession, self._log)
@@ -91,6 +95,8 @@ class Master:
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()
+        if self._control is not None:
+            self._control.start(self._reactor, self._log, self._actions())
         self._succession.start(self._reactor, self._spawner)
         self._reactor.run()
         self._clean_up()
@@ -106,6 +112,30 @@ class Master:
     def _on_start_failed(self) -> None:
         self._exit_status = EXIT_FATAL
         self._stop()
+
+    # -- what an administrator asks for -------------------------------------------------------------------
+
+    def _actions(self) -> Actions:
+        return Actions(self._describe, self._workers, self._ready_auth, self._succession.reload, self._stop)
+
+    def _describe(self) -> str:
+        up_s = self._reactor.now - self._started_s
+        lines = [
+            f"mailproxy v{mailproxy.__version__}, PID {os.getpid()}, up for {up_s:.0f} s",
+            f"configuration: {self._succession.settings.path}",
+            *census.in_words(self._spawner.children.values(), self._succession.current),
+        ]
+        return "\n".join(lines)
+
+    def _workers(self) -> list[Child]:
+        """Those of every generation."""
+        return [living for living in self._spawner.children.values() if living.kind == "login"]
+
+    def _ready_auth(self) -> Child | None:
+        for living in self._spawner.children.values():
+            if living.kind == "auth" and living.is_ready and living.owner is self._succession.current:
+                return living
+        return None
 
     # -- children -----------------------------------------------------------------------------------------
 
@@ -137,5 +167,7 @@ class Master:
         self._sink.close()
 
     def _remove_files(self) -> None:
+        if self._control is not None:
+            self._control.close()
         self._succession.remove_files()
         self._pid_file.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 
@@ -11,7 +12,9 @@ from mailproxy.base.level import Level
 from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
 from mailproxy.net.reactor import READ, Reactor
 
-_PACKET_BYTES = 64
+_PACKET_BYTES = 512
+# The most that come along with one order.
+_FDS = 4
 
 
 class MasterLink:
@@ -22,7 +25,7 @@ class MasterLink:
         reactor: Reactor,
         channel: socket.socket,
         log: Callable[[Level, str], None],
-        on_order: Callable[[Order], None],
+        on_order: Callable[[Order, bytes, list[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -44,9 +47,16 @@ class MasterLink:
             self._channel.send(render_status(Status(state, sessions, relays)), socket.MSG_DONTWAIT)
             self.said = state
 
+    def answer(self, sessions: int, relays: int) -> None:
+        """Repeat the state, whether it has changed or not."""
+        state = State.STARTING if self.said is None else self.said
+        with contextlib.suppress(OSError):
+            self._channel.send(render_status(Status(state, sessions, relays)), socket.MSG_DONTWAIT)
+
     def _on_readable(self, _events: int) -> None:
+        fds: list[int] = []
         try:
-            packet = self._channel.recv(_PACKET_BYTES, socket.MSG_DONTWAIT)
+            packet, fds, _, _ = socket.recv_fds(self._channel, _PACKET_BYTES, _FDS, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -56,8 +66,10 @@ class MasterLink:
             self._on_lost()
             return
         try:
-            order = parse_order(packet)
+            order, argument = parse_order(packet)
         except PeerViolation as error:
+            for fd in fds:
+                os.close(fd)
             self._log(Level.ERROR, f"BUG: master: {error}")
             return
-        self._on_order(order)
+        self._on_order(order, argument, fds)

@@ -102,7 +102,9 @@ class PidFile:
         os.close(self._fd)
 
 
-def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
+def listen_unix(
+    path: str, mode: int, uid: int, gid: int, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
     """Listen on a Unix socket, replacing a dead one. Raises ConfigError if alive or not a socket."""
     try:
         refuse_taken(path)
@@ -110,7 +112,7 @@ def listen_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
             os.unlink(path)
     except OSError as error:
         raise ConfigError([Problem(f"Can't replace socket {path}: {error.strerror or error}")]) from error
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
     old_umask = os.umask(0o777)
     try:
         listener.bind(path)
@@ -145,6 +147,9 @@ def _is_alive(path: str) -> bool:
             return False
         except BlockingIOError:
             pass  # Whoever listens has a full queue.
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:  # Whoever listens speaks in packets.
+                raise
     return True
 
 

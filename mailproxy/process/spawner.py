@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -14,7 +13,7 @@ from typing import NoReturn
 from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.ipc import log_frames
-from mailproxy.ipc.status import Order, Status, parse_status, render_order
+from mailproxy.ipc.status import Order, State, Status, parse_status, render_order
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import block_all, unblock_all
 from mailproxy.process import child
@@ -30,6 +29,7 @@ _EXIT_REASONS = {
     84: "exec() failed",
 }
 _READ_BYTES = 65536
+_NEWBORN = Status(State.STARTING, 0, 0)
 
 OnStatus = Callable[["Child", Status], None]
 OnDeath = Callable[["Child", bool], None]
@@ -45,15 +45,25 @@ class Child:
     kind: str
     owner: object
     channel: socket.socket
+    born_at_s: float
+    status: Status = _NEWBORN
+    """What it said last."""
     is_ready: bool = False
     ready_at_s: float = 0.0
     is_heard: bool = True
     was_told_to_end: bool = False
 
-    def order(self, order: Order) -> None:
-        """Ask the child for something; one that does not listen is found by other means."""
-        with contextlib.suppress(OSError):
-            self.channel.send(render_order(order), socket.MSG_DONTWAIT)
+    def order(self, order: Order, argument: bytes = b"", fds: Sequence[int] = ()) -> bool:
+        """Ask the child for something, and give it copies of `fds`; False when it takes nothing now."""
+        packet = render_order(order, argument)
+        try:
+            if fds:
+                socket.send_fds(self.channel, [packet], fds, socket.MSG_DONTWAIT)
+            else:
+                self.channel.send(packet, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
 
 
 class _LogPipe:
@@ -117,7 +127,7 @@ class Spawner:
         unblock_all()
         theirs.close()
         ours.setblocking(False)
-        born = Child(pid, role, kind, owner, ours)
+        born = Child(pid, role, kind, owner, ours, self._reactor.now)
         self.children[pid] = born
         self._reactor.add(ours.fileno(), READ, lambda _events: self._hear(born))
         return born
@@ -148,7 +158,8 @@ class Spawner:
         except PeerViolation as error:
             self._sink.write(Level.ERROR, f"BUG: {sender.role} (pid {sender.pid}): {error}")
             return
-        if not sender.is_ready:
+        sender.status = status
+        if not sender.is_ready and status.state is not State.STARTING:
             sender.is_ready, sender.ready_at_s = True, self._reactor.now
         self._on_status(sender, status)
 

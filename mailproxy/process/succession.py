@@ -25,6 +25,7 @@ from mailproxy.process.log_sink import LogSink
 from mailproxy.process.spawner import Child, Spawner
 
 _TICK_S = 1.0
+_SIGHUP = "SIGHUP received - reloading configuration"
 KEPT_OLD = "Invalid configuration, keeping old one"
 
 OnDone = Callable[[list[str]], None]
@@ -132,13 +133,18 @@ class Succession:
     def reload(self, on_done: OnDone | None = None) -> None:
         """Begin a reload; `on_done` is told the problems, none when the new generation has taken over."""
         if self._is_over:
+            if on_done:
+                on_done(["mailproxy is about to end"])
             return
         if self._pending is not None:
             self._reload_again = True
             self._waiting_for_next += [on_done] if on_done else []
             return
         self._waiting += [on_done] if on_done else []
-        self._log(Level.WARNING, "SIGHUP received - reloading configuration")
+        self._reload()
+
+    def _reload(self) -> None:
+        self._log(Level.WARNING, "Reloading configuration" if self._waiting else _SIGHUP)
         try:
             settings = load(self.settings.path)
             if settings.base_dir != self.settings.base_dir:
@@ -172,7 +178,7 @@ class Succession:
         if self._reload_again:
             self._reload_again = False
             self._waiting, self._waiting_for_next = self._waiting_for_next, []
-            self.reload()
+            self._reload()
 
     def renew(self, certificates: Certificates) -> None:
         """Take certificates that were replaced; only workers are renewed for them."""

@@ -21,6 +21,7 @@ class Client:
         "rport",
         "secured",
         "session_id",
+        "since_s",
         "tls",
     )
 
@@ -37,6 +38,8 @@ class Client:
         """TLS, or a client on this very host: see `is_secured`."""
         self.pid = pid
         self.session_id = session_id
+        self.since_s = 0.0
+        """When he was accepted, in monotonic seconds."""
         self.proxy_ttl = PROXY_TTL
         """How many connections may still follow from this one."""
         self.is_trusted = False

@@ -82,6 +82,20 @@ def test_options_are_in_the_manual() -> None:
     assert described == _options()
 
 
+def test_commands_of_mailproxyctl_are_in_its_manual() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "mailproxy.ctl", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    known = re.findall(r"^    ([a-z]+) ", shown.stdout, re.MULTILINE)
+    described = re.findall(r"^\.It Ic ([a-z]+)", (ROOT / "man" / "mailproxyctl.8").read_text(), re.MULTILINE)
+    assert len(known) > 4
+    assert described == known
+
+
 def test_log_lines_of_the_manual_are_those_of_the_program() -> None:
     """An administrator searches for these words."""
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))

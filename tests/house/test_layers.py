@@ -28,6 +28,7 @@ MAY_IMPORT = {
         *("session", "auth", "passdb", "userdb", "supervise"),
         *("net", "proto", "ipc", "config", "base"),
     ),
+    "ctl": ("ipc.control", "ipc.status", "config.load", "base"),
     "cli": ("process.master", "process.certificates", "config", "base"),
 }
 PURE = ("base", "proto", "ipc", "session", "supervise")

@@ -31,7 +31,8 @@ def test_status_round_trips(state: State, sessions: int, relays: int) -> None:
 
 @pytest.mark.parametrize("order", list(Order))
 def test_orders_round_trip(order: Order) -> None:
-    assert parse_order(render_order(order)) is order
+    argument = b"joe" if order is Order.KICK else b""
+    assert parse_order(render_order(order, argument)) == (order, argument)
 
 
 @given(st.binary(max_size=64))
@@ -40,7 +41,7 @@ def test_any_packet_is_read_or_refused(packet: bytes) -> None:
     with contextlib.suppress(PeerViolation):
         assert render_status(parse_status(packet)) == packet
     with contextlib.suppress(PeerViolation):
-        assert render_order(parse_order(packet)) == packet
+        assert render_order(*parse_order(packet)) == packet
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,10 @@ def test_any_packet_is_read_or_refused(packet: bytes) -> None:
     [
         b"",
         b"\x01",
-        struct.pack("!BBII", 2, 0, 0, 0),
-        struct.pack("!BBII", 1, 3, 0, 0),
-        struct.pack("!BBII", 1, 0, 0, 0) + b"x",
-        struct.pack("!BBI", 1, 0, 0),
+        struct.pack("!BBII", 1, 0, 0, 0),
+        struct.pack("!BBII", 2, 4, 0, 0),
+        struct.pack("!BBII", 2, 0, 0, 0) + b"x",
+        struct.pack("!BBI", 2, 0, 0),
     ],
 )
 def test_malformed_statuses(packet: bytes) -> None:
@@ -59,7 +60,15 @@ def test_malformed_statuses(packet: bytes) -> None:
         parse_status(packet)
 
 
-@pytest.mark.parametrize("packet", [b"", b"\x01", b"\x02\x01", b"\x01\x00", b"\x01\x04", b"\x01\x01\x01"])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        *(b"", b"\x02", b"\x01\x01", b"\x02\x00", b"\x02\xff"),
+        b"\x02\x01\x01",  # an argument where there is none
+        b"\x02\x06",  # none where there is one
+        b"\x02\x06" + b"x" * 257,
+    ],
+)
 def test_malformed_orders(packet: bytes) -> None:
     with pytest.raises(PeerViolation, match="malformed order packet"):
         parse_order(packet)

@@ -88,7 +88,7 @@ def test_a_child_that_reports_and_leaves(family: Family) -> None:
 
 def test_orders_reach_the_child(family: Family) -> None:
     def body(channel: socket.socket) -> None:
-        ChildLog().write(Level.INFO, parse_order(channel.recv(64)).name)
+        ChildLog().write(Level.INFO, parse_order(channel.recv(64))[0].name)
 
     family.spawn(body).order(Order.RETIRE)
     family.turn_until(lambda: "Info: imap-login: RETIRE" in family.lines())

@@ -1,0 +1,248 @@
+"""`mailproxyctl` and the control socket of a running tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailproxy.ipc.control import Reply, Request, parse_reply, render_request
+from tests.harness.arena import Arena
+from tests.harness.proxy import CHECKOUT
+from tests.harness.wait import wait_until
+from tests.process.conftest import MODES, NewArena
+from tests.process.look import carriers, echoes, guest, pids, try_login
+
+
+def run_ctl(arena: Arena, *words: str, status: int = 0, prefix: tuple[str, ...] = ()) -> str:
+    """Run a command as a user types it; returns what it printed, on both outputs."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "mailproxy.ctl", "-c", str(arena.proxy.configuration), *words],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout
+
+
+def rows(arena: Arena, *pattern: str) -> list[dict[str, str]]:
+    """Return the table of `who`."""
+    head, *lines = [line.split() for line in run_ctl(arena, "who", *pattern).splitlines()]
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+@contextlib.contextmanager
+def asked(arena: Arena, request: Request) -> Iterator[socket.socket]:
+    """Ask by hand."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(10)
+        sock.connect(str(arena.proxy.base_dir / "control"))
+        sock.send(render_request(request))
+        yield sock
+
+
+def test_status(arena: Arena) -> None:
+    text = run_ctl(arena, "status")
+    assert f"PID {arena.proxy.pid}" in text
+    assert "imap-login: 2 processes, 2 accepting" in text
+    assert "auth(default): 1 process" in text
+
+
+def test_who_sees_everybody(arena: Arena) -> None:
+    """Those who log in and those who have, of every generation, with what passed in which process (F12)."""
+    sessions = [guest(arena), guest(arena, "pop3")]
+    assert echoes(sessions[0])
+    (carrier,) = carriers(arena, sessions[:1])
+    arena.proxy.sighup()
+    arena.proxy.wait_log("reloading configuration")
+    idle = arena.client()
+    wait_until("all three are seen", lambda: len(rows(arena)) == 3)
+    arena.proxy.wait_log("started proxying to", 2)
+    imap = next(row for row in rows(arena) if row["protocol"] == "imap" and row["state"] == "proxy")
+    assert imap["user"] == "guest"
+    assert imap["client"] == "127.0.0.1"
+    assert imap["backend"] == f"127.0.0.1:{arena.house_imap.port}"
+    assert len(imap["session"]) == 16
+    assert (imap["in"], imap["tls"]) == ("12", "-")
+    assert imap["since"][:2] == "20"
+    assert int(imap["pid"]) == carrier
+    login = next(row for row in rows(arena) if row["state"] == "login")
+    assert (login["user"], login["backend"]) == ("-", "-")
+    assert len(rows(arena, "gue*")) == 2
+    assert len(rows(arena, "127.0.0.0/8")) == 3
+    (same,) = rows(arena, imap["session"])
+    assert same | {"since": ""} == imap | {"since": ""}
+    assert "nobody matches mary" in run_ctl(arena, "who", "mary", status=1)
+    for client in (*sessions, idle):
+        client.close()
+
+
+def test_kick(arena: Arena) -> None:
+    """By name or session id; of old generations too, and nobody else."""
+    first, second = guest(arena), guest(arena)
+    bystander = arena.login("imap", b"bystander", arena.GUEST)
+    arena.proxy.sighup()
+    arena.proxy.wait_log("reloading configuration")
+    session = next(row["session"] for row in rows(arena) if row["user"] == "guest")
+    assert session in run_ctl(arena, "kick", session)
+    wait_until("one of them is gone", lambda: len(rows(arena, "guest")) == 1)
+    assert "guest" in run_ctl(arena, "kick", "guest")
+    for client in (first, second):
+        assert client.rest() == b""
+        client.close()
+    assert "nobody matches guest" in run_ctl(arena, "kick", "guest", status=1)
+    assert echoes(bystander)
+    bystander.close()
+    assert "mailproxyctl kick guest (uid " in arena.proxy.log_text()
+
+
+def test_a_kicked_login_is_told(arena: Arena) -> None:
+    client = arena.client()
+    wait_until("he is seen", lambda: rows(arena, "127.0.0.1"))
+    run_ctl(arena, "kick", "127.0.0.1")
+    assert client.rest().startswith(b"* BYE Disconnected by the administrator")
+    client.close()
+    assert try_login(arena).startswith(b"a1 OK ")
+
+
+def test_who_is_told_of_many_in_one_worker(new_arena: NewArena) -> None:
+    """More than one packet holds, and more than a socket buffer."""
+    arena = new_arena(MODES["shared"])
+    clients = [guest(arena) for _ in range(250)]
+    assert len(rows(arena)) == 250
+    for client in clients:
+        client.close()
+
+
+def test_reload(arena: Arena) -> None:
+    """It returns when the new generation serves; a broken file is told to who asked."""
+    before = pids(arena, "auth")
+    session = guest(arena)
+    assert "the new configuration is in use" in run_ctl(arena, "reload")
+    assert pids(arena, "auth") - before
+    assert echoes(session)
+    session.close()
+    good = arena.proxy.configuration.read_text()
+    arena.proxy.configuration.write_text("no_such_setting = 1\n" + good)
+    assert "Unknown setting: no_such_setting" in run_ctl(arena, "reload", status=1)
+    arena.proxy.configuration.write_text(good)
+    arena.proxy.sql.write_text("driver = nothing\n")
+    assert "auth process did not become ready" in run_ctl(arena, "reload", status=1)
+    assert try_login(arena).startswith(b"a1 OK ")
+
+
+def test_stop(arena: Arena) -> None:
+    """F13: nothing is left behind, and that is when the command returns."""
+    assert "has ended" in run_ctl(arena, "stop")
+    assert arena.proxy.stop() == 0
+    assert not (arena.proxy.base_dir / "control").exists()
+    text = run_ctl(arena, "status", status=69)
+    assert text.startswith("mailproxyctl: mailproxy is not running (")
+
+
+def test_the_socket_of_a_killed_master_is_replaced(arena: Arena) -> None:
+    """F08: and nothing answers there meanwhile."""
+    arena.proxy.stop(signal.SIGKILL)
+    assert (arena.proxy.base_dir / "control").is_socket()
+    run_ctl(arena, "status", status=69)
+    wait_until("the others have left", lambda: not arena.proxy.processes())
+    arena.proxy.start()
+    assert f"PID {arena.proxy.pid}" in run_ctl(arena, "status")
+
+
+def test_a_foreign_file_is_not_replaced(new_arena: NewArena) -> None:
+    """F08, V12."""
+    arena = new_arena()
+    arena.proxy.stop()
+    path = arena.proxy.base_dir / "control"
+    path.write_text("mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(arena.proxy.configuration)],
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (89, f"Error: {path} exists and is not a socket; move it away\n")
+    assert path.read_text() == "mine"
+    path.unlink()
+    arena.proxy.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_others_are_refused(new_arena: NewArena) -> None:
+    """V10: by the file's mode, and by who asks should the mode be changed."""
+    arena = new_arena()
+    path = arena.proxy.base_dir / "control"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert as_nobody(lambda: ask_status(path)) == "PermissionError"
+    path.chmod(0o666)
+    assert "only root and the user" in as_nobody(lambda: ask_status(path))
+
+
+def ask_status(path: Path) -> str:
+    """Ask by hand; returns the answer or the name of the error."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            return sock.recv(1000).decode()
+    except OSError as error:
+        return type(error).__name__
+
+
+def as_nobody(action: Callable[[], str]) -> str:
+    """Call in a process of somebody else."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            os.write(write_fd, action().encode())
+        finally:
+            os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd) as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+def test_malformed_requests_are_refused(new_arena: NewArena) -> None:
+    arena = new_arena()
+    path = str(arena.proxy.base_dir / "control")
+    for packet in (b"x", b"\x01\xff", b"\x01\x03", b"\x01\x01extra", b"\x01\x03" + b"x" * 300, b"\x09\x01"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(5)
+            sock.connect(path)
+            sock.send(packet)
+            assert parse_reply(sock.recv(1000))[0] is Reply.FAILURE
+            assert sock.recv(1000) == b""
+    assert "accepting" in run_ctl(arena, "status")
+
+
+def test_a_requester_who_does_not_read_holds_up_nobody(new_arena: NewArena) -> None:
+    """X12: he is dropped, and the worker goes on meanwhile."""
+    arena = new_arena(MODES["shared"])
+    clients = [guest(arena) for _ in range(60)]
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(asked(arena, Request.WHO))
+        assert all(echoes(client) for client in clients[:5])
+        assert len(rows(arena)) == 60
+    for client in clients:
+        client.close()
