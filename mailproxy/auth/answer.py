@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from mailproxy.auth.balance import Balance
 from mailproxy.auth.destination import fields_of
 from mailproxy.auth.fields import Account
 from mailproxy.auth.journal import Journal
@@ -16,9 +18,13 @@ from mailproxy.ipc.auth_server_lines import render_fail, render_ok, render_words
 class Answers:
     """Gives each request its one last line, and takes its secrets from it."""
 
-    def __init__(self, journal: Journal, resolve: Resolve) -> None:
+    def __init__(
+        self, journal: Journal, resolve: Resolve, balance: Balance, now: Callable[[], float]
+    ) -> None:
         self._journal = journal
         self._resolve = resolve
+        self._balance = balance
+        self._now = now
         self._overload_quiet_until = 0.0
 
     def succeed(self, request: Request, account: Account) -> None:
@@ -41,7 +47,9 @@ class Answers:
             return
         for name, failure in failures.items():
             self._journal.error(request, "proxy", f"DNS lookup of {name} failed: {failure}")
-        place = fields_of(destination, _name(request), request.service, resolved)
+        user = _name(request)
+        servers = self._balance.order(destination.servers, destination.balance, user, self._now())
+        place = fields_of(destination, servers, request.service, resolved)
         if place:
             return self._admit(request, account, account.words + render_words(place))
         if not failures:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mailproxy.auth.answer import Answers
+from mailproxy.auth.balance import Balance
 from mailproxy.auth.cache import AuthCache, Cached, Key
 from mailproxy.auth.chain import Chain, Found, Link
 from mailproxy.auth.database import Values
@@ -51,7 +52,8 @@ class Engine:
         self._cache = cache
         self._submit = submit
         self._journal = Journal(settings, log)
-        self._answers = Answers(self._journal, resolve)
+        balance = Balance(settings.proxy_balance)
+        self._answers = Answers(self._journal, resolve, balance, lambda: self.now)
         self._check = PasswordCheck(submit, self._journal)
         rules = UsernameRules(settings)
         self._identify = rules.identify

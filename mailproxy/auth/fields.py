@@ -22,6 +22,7 @@ _EMPTY_IS_ABSENT = frozenset(
     (
         *("host", "hostip", "port", "destuser", "pass", "reason", "user", "ssl", "starttls"),
         *("master", "proxy_mech", "proxy_timeout", "proxy_balance", "source_ip"),
+        "proxy_host_immediate_failure_after",
     )
 )
 _KEPT_HERE = frozenset(("user", "nodelay", "allow_nets", "nopassword", "password"))

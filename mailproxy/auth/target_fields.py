@@ -14,14 +14,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mailproxy.base.text import printable
+from mailproxy.config.settings import BALANCES
 
-BALANCES = ("first", "hash", "least")
 _SERVERS = 16
 _NAME_BYTES = 253
 _LABEL_BYTES = 63
 _TIMEOUT_MS = 86_400_000
 
-_FLAGS = ("proxy", "proxy_maybe", "proxy_always", "proxy_not_trusted")
+_FLAGS = ("proxy", "proxy_maybe", "proxy_always", "proxy_not_trusted", "proxy_nopipelining")
 # What `place` works out; a row cannot say it itself.
 _OURS = ("host", "hostip", "port", "proxy_balance", "proxy_alternatives")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -55,7 +55,7 @@ class Destination(NamedTuple):
     servers: tuple[Server, ...]
     """At least one, in the order of the row, each once."""
     balance: str
-    """One of BALANCES."""
+    """One of BALANCES; empty when the row leaves it to the setting."""
     source_ip: str
     """The local address, whose family is the only one that can be used; or empty."""
     has_tls_port: bool
@@ -88,8 +88,8 @@ def read_target(fields: dict[str, str]) -> tuple[dict[str, str], Destination | N
 
 def _place(fields: dict[str, str], sent: dict[str, str]) -> tuple[dict[str, str], Destination | None]:
     servers = parse_servers(fields.get("host", ""), _port("port", fields.get("port", "")))
-    balance = fields.get("proxy_balance", BALANCES[0])
-    if balance not in BALANCES:
+    balance = fields.get("proxy_balance", "")
+    if balance and balance not in BALANCES:
         raise BadField(f"field 'proxy_balance' is not one of {', '.join(BALANCES)}: {printable(balance)}")
     first, source_ip = servers[0], sent.get("source_ip", "")
     addresses = _given_addresses(fields.get("hostip", ""), servers)
@@ -218,6 +218,11 @@ def _tls(name: str, value: str) -> str:
 
 def _timeout(name: str, value: str) -> str:
     """Return seconds as a decimal number, empty for 0, which is the worker's default."""
+    seconds = _seconds(name, value)
+    return "" if seconds == "0" else seconds
+
+
+def _seconds(name: str, value: str) -> str:
     match = _TIME.fullmatch(value.strip(" "))
     unit_ms = _UNITS_MS.get(match[2].lower()) if match is not None else None
     if match is None or unit_ms is None:
@@ -226,7 +231,7 @@ def _timeout(name: str, value: str) -> str:
     if total_ms > _TIMEOUT_MS:
         raise BadField(f"field '{name}' is longer than a day: {printable(value)}")
     seconds, rest_ms = divmod(total_ms, 1000)
-    return f"{seconds}.{rest_ms:03d}".rstrip("0").rstrip(".") if total_ms else ""
+    return f"{seconds}.{rest_ms:03d}".rstrip("0").rstrip(".") if rest_ms else str(seconds)
 
 
 def _mechanism(name: str, value: str) -> str:
@@ -239,6 +244,7 @@ _READERS: dict[str, Callable[[str, str], str]] = {
     "ssl": _tls,
     "starttls": _tls,
     "proxy_timeout": _timeout,
+    "proxy_host_immediate_failure_after": _seconds,
     "source_ip": _address,
     "proxy_mech": _mechanism,
 }

@@ -27,7 +27,7 @@ from mailproxy.config.build import (
     wanted,
 )
 from mailproxy.config.listen import PORTS
-from mailproxy.config.settings import Address
+from mailproxy.config.settings import BALANCES, Address
 from mailproxy.config.tree import PROTOCOLS, Path, Tree
 
 FACILITIES = (
@@ -90,6 +90,10 @@ def _check_server(faults: _Faults) -> None:
     facility = faults.value("syslog_facility")
     if facility not in FACILITIES:
         faults.add(f"Unknown syslog_facility '{printable(facility)}'", faults.main, "syslog_facility")
+    balance = faults.value("proxy_balance")
+    if balance.lower() not in BALANCES:
+        text = f"proxy_balance must be one of {', '.join(BALANCES)}: {printable(balance)}"
+        faults.add(text, faults.main, "proxy_balance")
     if not os.path.isabs(faults.value("base_dir")):
         faults.add("base_dir must be an absolute path", faults.main, "base_dir")
     for name, text in (("log_path", "log"), ("info_log_path", "info log")):

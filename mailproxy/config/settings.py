@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+BALANCES = ("first", "hash", "least")
+"""What `proxy_balance` can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -88,6 +91,8 @@ class LoginSettings:
     login_timeout_s: int
     login_proxy_timeout_s: int
     login_proxy_max_reconnects: int
+    proxy_host_immediate_failure_after_s: float
+    """0 turns it off; a row may say otherwise."""
     login_source_ips: tuple[str, ...]
     """IP addresses; a `?` in front of the first lets those be skipped that cannot be bound."""
     login_trusted_networks: tuple[str, ...]
@@ -155,6 +160,8 @@ class AuthSettings:
     ssl_username_from_cert: bool
     count: int
     """Processes that share the users."""
+    proxy_balance: str
+    """One of BALANCES, for rows that do not say."""
     worker_max_count: int
     process_size_mib: int
     passdbs: tuple[DatabaseSettings, ...]

@@ -5,8 +5,6 @@ One login a second is still let through, to see whether the backend is back.
 
 from __future__ import annotations
 
-# Dovecot's proxy_host_immediate_failure_after.
-_FAILING_S = 30.0
 _PROBE_EVERY_S = 1.0
 # Nobody has tried for so long: what was known is out of date.
 _FORGOTTEN_S = 10.0
@@ -28,7 +26,9 @@ class _Times:
 class BackendHealth:
     """Remembers only places that fail. Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, after_s: float) -> None:
+        """Take the setting `proxy_host_immediate_failure_after`; 0 is never."""
+        self._after_s = after_s
         self._failing: dict[Place, _Times] = {}
 
     def failed(self, place: Place, now_s: float) -> None:
@@ -46,10 +46,16 @@ class BackendHealth:
         if self._failing:
             self._failing.pop(place, None)
 
-    def failing_s(self, place: Place, now_s: float) -> float:
-        """Return for how long a backend has been failing, 0 if this login shall try it."""
+    def failing_s(self, place: Place, now_s: float, after_s: float | None = None) -> float:
+        """Return for how long a backend has been failing, 0 if this login shall try it.
+
+        `after_s` is what the row says in place of the setting.
+        """
         times = self._failing.get(place)
-        if times is None or times.last_s - times.first_s < _FAILING_S or now_s - times.last_s > _FORGOTTEN_S:
+        if times is None or now_s - times.last_s > _FORGOTTEN_S:
+            return 0.0
+        after_s = self._after_s if after_s is None else after_s
+        if not after_s or times.last_s - times.first_s < after_s:
             return 0.0
         if now_s - times.probed_s >= _PROBE_EVERY_S:
             times.probed_s = now_s

@@ -236,12 +236,19 @@ class Connection:
 
     # -- the backend --------------------------------------------------------------------------------------
 
-    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
+    def dial(
+        self,
+        host: str,
+        port: int,
+        tls: BackendTls | None = None,
+        source_ip: str = "",
+        immediate_failure_after_s: float | None = None,
+    ) -> None:
         """Begin to connect to a backend."""
         worker = self._worker
         self.place = place = (host, port)
         self._has_heard = False
-        failing_s = worker.health.failing_s(place, worker.reactor.now)
+        failing_s = worker.health.failing_s(place, worker.reactor.now, immediate_failure_after_s)
         if failing_s:
             why = f"it has been failing for {failing_s:.0f} s"
             worker.reactor.flush_soon(lambda: self._refuse_place(place, why))

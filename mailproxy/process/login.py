@@ -105,7 +105,7 @@ class Worker:
         self._with_header = settings.haproxy
         self.haproxy_timeout_s = settings.haproxy_timeout_s
         self._haproxies = [ip_network(network) for network in settings.haproxy_trusted_networks]
-        self.health = BackendHealth()
+        self.health = BackendHealth(settings.proxy_host_immediate_failure_after_s)
         self._source_ips = SourceAddresses(settings.login_source_ips)
         self._logs_session = "%{session}" in settings.login_log_format_elements
         self._listeners = [*listeners, *tls_listeners]

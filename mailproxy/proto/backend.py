@@ -37,7 +37,11 @@ class Identity(NamedTuple):
 class Account:
     """Who logs in at a backend, and how; shared by all tries, of which one takes the password."""
 
-    __slots__ = ("_password", "identity", "master", "mechanism", "starttls", "user")
+    # fmt: off
+    __slots__ = (
+        "_password", "identity", "master", "mechanism", "starttls", "user", "waits_for_replies",
+    )
+    # fmt: on
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Account:
         mechanism: bytes = b"",
         starttls: bool = False,
         identity: Identity | None = None,
+        waits_for_replies: bool = False,
     ) -> None:
         """Take values without CR, LF or NUL."""
         self.user = user
@@ -58,6 +63,8 @@ class Account:
         """Upper case; empty for LOGIN or USER and PASS."""
         self.starttls = starttls
         self.identity = identity
+        self.waits_for_replies = waits_for_replies
+        """Whether each command waits for the answer to the one before (`proxy_nopipelining`)."""
 
     def take_password(self) -> Secret:
         """Return the password, once; the caller sends it to the backend or drops it."""

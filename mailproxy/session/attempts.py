@@ -67,7 +67,8 @@ class Attempts:
             tls = None if target.account.starttls else self._tls
         self._try_s = (self._deadline - now) / (len(target.servers) - self._next + 1)
         out.set_deadline(now + self._try_s)
-        out.dial(server.ip, server.port, tls, target.source_ip_for(server.ip))
+        source_ip = target.source_ip_for(server.ip)
+        out.dial(server.ip, server.port, tls, source_ip, target.immediate_failure_after_s)
 
     def on_data(self, data: bytes) -> Verdict:
         """Let the backend's side of the dialogue judge what came."""

@@ -38,10 +38,18 @@ class Out(Protocol):
     def cancel_auth(self) -> None:
         """Forget the open request; no reply to it is delivered afterwards."""
 
-    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
+    def dial(
+        self,
+        host: str,
+        port: int,
+        tls: BackendTls | None = None,
+        source_ip: str = "",
+        immediate_failure_after_s: float | None = None,
+    ) -> None:
         """Connect to the backend at an IP address; its first bytes are the sign of success.
 
-        With `tls` the handshake comes before the first byte. An earlier backend must have been hung up.
+        With `tls` the handshake comes before the first byte. An earlier backend must have been hung up. One
+        that has been failing for so long need not be tried; 0 is never, None the default.
         """
 
     def start_backend_tls(self, tls: BackendTls) -> None:

@@ -41,7 +41,7 @@ class Server(NamedTuple):
 class Target:
     """Where to log in, and as whom."""
 
-    __slots__ = ("account", "servers", "source_ip", "timeout_s", "verify")
+    __slots__ = ("account", "immediate_failure_after_s", "servers", "source_ip", "timeout_s", "verify")
 
     def __init__(self, account: Account, servers: Sequence[Server]) -> None:
         self.account = account
@@ -52,6 +52,8 @@ class Target:
         self.source_ip = ""
         self.timeout_s = 0.0
         """For everything up to the backend's answer to the login; 0 is the default."""
+        self.immediate_failure_after_s: float | None = None
+        """How long a backend must have been failing until it is not tried; 0 is never, None the default."""
 
     def source_ip_for(self, ip: str) -> str:
         """Return the address to dial from, if one is wished that can reach `ip`."""
@@ -106,11 +108,16 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
         mechanism=mechanism,
         starttls=starttls,
         identity=identity,
+        waits_for_replies=b"proxy_nopipelining" in fields,
     )
     target = Target(account, servers)
     target.verify = verify
     if timeout := get(b"proxy_timeout"):
-        target.timeout_s = _seconds(timeout)
+        target.timeout_s = _seconds("proxy_timeout", timeout)
+        if not target.timeout_s:
+            raise BadTarget(f"proxy_timeout {printable(timeout)} is not a number of seconds")
+    if after := get(b"proxy_host_immediate_failure_after"):
+        target.immediate_failure_after_s = _seconds("proxy_host_immediate_failure_after", after)
     if source_ip := get(b"source_ip"):
         target.source_ip = _address(source_ip)
         if not target.source_ip:
@@ -188,10 +195,10 @@ def _check_loop(servers: Sequence[Server], fields: Fields, policy: Policy, clien
 _SECONDS = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
-def _seconds(value: bytes) -> float:
-    if _SECONDS.fullmatch(value) is None or not (seconds := float(value)):
-        raise BadTarget(f"proxy_timeout {printable(value)} is not a number of seconds")
-    return seconds
+def _seconds(name: str, value: bytes) -> float:
+    if _SECONDS.fullmatch(value) is None:
+        raise BadTarget(f"{name} {printable(value)} is not a number of seconds")
+    return float(value)
 
 
 def check_referral(fields: Fields, default_port: int) -> tuple[bytes, int] | None:

@@ -78,7 +78,14 @@ class Recorder:
         self.has_request = False
         self._say("cancel")
 
-    def dial(self, host: str, port: int, tls: BackendTls | None = None, source_ip: str = "") -> None:
+    def dial(
+        self,
+        host: str,
+        port: int,
+        tls: BackendTls | None = None,
+        source_ip: str = "",
+        immediate_failure_after_s: float | None = None,
+    ) -> None:
         assert not self.has_backend
         self.has_backend = True
         self._say("dial", host, port, tls, source_ip)

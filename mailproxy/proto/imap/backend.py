@@ -140,7 +140,11 @@ class ImapBackend:
             self._pieces = login_pieces(tag, account.user, password, LITERAL_MINUS_BYTES if is_quick else 0)
         if account.identity is not None and b"ID" in words:
             self._id_tag = tag + b"I"
-            self._pieces[0] = id_command(self._id_tag, account.identity) + self._pieces[0]
+            command = id_command(self._id_tag, account.identity)
+            if account.waits_for_replies:
+                self._pieces.insert(0, command)
+            else:
+                self._pieces[0] = command + self._pieces[0]
         self._handle = ImapBackend._on_line
         return self._ask(self._pieces.pop(0))
 
@@ -151,14 +155,17 @@ class ImapBackend:
             return Verdict.WAIT
         if self._lines.is_early:
             return self._broken(f"Remote answered before it was asked: {printable(line)}")
-        if line[:1] == b"+":
+        if line[:1] == b"+" and not (self._id_tag and self._account.waits_for_replies):
             return self._on_continuation(line[1:].lstrip(b" "))
         tag, _, text = line.partition(b" ")
         word, _, rest = text.partition(b" ")
         word = word.upper()
         if self._id_tag and tag.upper() == self._id_tag:
+            # Whether it cares for our ID is the backend's affair.
             self._id_tag = b""
-            return Verdict.WAIT  # Whether it cares for our ID is the backend's affair.
+            if self._account.waits_for_replies:
+                return self._ask(self._pieces.pop(0))
+            return Verdict.WAIT
         if tag.upper() != self._tag or word not in (b"OK", b"NO", b"BAD"):
             return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
         if self._pieces:

@@ -95,14 +95,18 @@ class Pop3Backend:
             command = b"AUTH %s\r\n" % account.mechanism
             after = Pop3Backend._on_auth
         if account.identity is not None and self._takes_xclient:
-            command = xclient(account.identity) + command
+            self._takes_xclient = False
             after = Pop3Backend._on_xclient
+            greeting = xclient(account.identity)
+            command = greeting if account.waits_for_replies else greeting + command
         self._handle = after
         return self._ask(command)
 
     def _on_xclient(self, line: bytes, word: bytes) -> Verdict:
         if word != b"+OK":
             return self._broken(f"Remote refused XCLIENT: {printable(line)}")
+        if self._account.waits_for_replies:
+            return self._log_in()
         self._handle = Pop3Backend._on_auth if self._account.mechanism else Pop3Backend._on_user
         return Verdict.WAIT
 

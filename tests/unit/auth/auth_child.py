@@ -44,6 +44,7 @@ SETTINGS = AuthSettings(
     ssl_require_client_cert=False,
     ssl_username_from_cert=False,
     count=1,
+    proxy_balance="first",
     worker_max_count=30,
     process_size_mib=256,
     passdbs=(DatabaseSettings("table", ""),),

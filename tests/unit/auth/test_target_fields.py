@@ -120,12 +120,21 @@ def test_any_text_is_servers_or_a_fault(text: str) -> None:
         assert server.is_name == is_host_name(server.host)
 
 
+def test_immediate_failure() -> None:
+    """0 is a value of its own there, unlike in proxy_timeout."""
+    name = "proxy_host_immediate_failure_after"
+    for written, sent in (("0", "0"), ("1500 ms", "1.5"), ("2 mins", "120"), ("100", "100")):
+        found, _ = read_target({**ADDRESS, name: written})
+        assert found[name] == sent
+    assert f"'{name}'" in fault(**{name: "soon"})
+
+
 def test_list_leaves_the_choice_open() -> None:
     found = left(host="a,b:1", port="143", proxy_balance="hash", source_ip="10.0.0.9")
     assert found == Destination((Server("a", "143", True), Server("b", "1", True)), "hash", "10.0.0.9", False)
     assert left(host="a,b", ssl="yes").has_tls_port
     assert not left(host="a,b", ssl="yes", starttls="yes").has_tls_port
-    assert left(host="10.0.0.1,10.0.0.2").balance == "first"
+    assert left(host="10.0.0.1,10.0.0.2").balance == ""
     assert "'proxy_balance'" in fault(proxy_balance="random")
 
 

@@ -105,6 +105,7 @@ def test_the_examples_of_the_manual_load(read: Callable[..., Settings], tmp_path
 
 
 OTHER = {
+    "proxy_balance": "hash",
     "base_dir": "/srv/x",
     "log_path": "/dev/stderr",
     "info_log_path": "/dev/stdout",
