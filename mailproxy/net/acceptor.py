@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from socket import SocketType
 
 from mailproxy.base.level import Level
-from mailproxy.net.reactor import READ, Reactor
+from mailproxy.net.reactor import DATA, Reactor
 
 # The kernel wakes the worker that has waited on the listener for longest, always the same one when all are
 # idle. Going to the end of the queue after so many accepts spreads sessions evenly for little.
@@ -71,7 +71,7 @@ class Acceptor:
     def _add(self, listener: socket.socket) -> None:
         # EXCLUSIVE: one connect wakes one worker, not all of them.
         self._reactor.add(
-            listener.fileno(), READ | select.EPOLLEXCLUSIVE, lambda _events: self._accept(listener)
+            listener.fileno(), DATA | select.EPOLLEXCLUSIVE, lambda _events: self._accept(listener)
         )
 
     def _accept(self, listener: socket.socket) -> None:

@@ -42,11 +42,11 @@ class Direction:
 
     __slots__ = (
         "destination",
-        "destination_fd",
         "end_said",
         "ended",
         "ended_first",
         "is_bulk",
+        "is_steady",
         "pending",
         "pipe",
         "source",
@@ -60,11 +60,12 @@ class Direction:
         self.source = source
         self.source_fd = source.fileno()
         self.destination = destination
-        self.destination_fd = destination.fileno()
         self.pending = b""
         self.pipe: Pipe | None = None
         self.total_bytes = 0
         self.is_bulk = False
+        self.is_steady = True
+        """Whether the next small read may just be passed on; true until `settle` has to say so."""
         self.source_ended = False
         self.source_broken = False
         self.ended = False
@@ -112,13 +113,15 @@ class Direction:
         if data:
             self._write(data)
 
-    def move(self, pipes: PipePool) -> None:
-        """Pass on what is there, within one turn."""
+    def move(self, pipes: PipePool, is_last: bool = False) -> None:
+        """Pass on what is there, within one turn; `is_last` if the source has sent its FIN."""
         if self.ended or (self.is_stalled and not self._drain(pipes)):
             return
         if not self.source_ended:
             if self.is_bulk:
                 self._splice(pipes)
+            elif is_last:
+                self._copy_last()
             else:
                 self._copy()
         if self.source_ended and not self.is_stalled:
@@ -126,30 +129,75 @@ class Direction:
 
     def pass_small(self) -> bool:
         """Do the common thing, one small read that is written whole; False when `move` must look closer."""
-        if self.is_bulk or self.pending or self.pipe is not None or self.source_ended or self.ended:
+        if not self.is_steady:
             return False
-        self._copy()
-        return not (self.pending or self.source_ended or self.ended)
+        # Written out instead of calling `_read` and `_write`, as a client's round trip is two of these.
+        try:
+            data = self.source.recv(_SMALL_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.source_ended = self.source_broken = True
+            return False
+        size_bytes = len(data)
+        if not size_bytes:
+            self.source_ended = True
+            return False
+        if size_bytes >= _SMALL_BYTES:
+            self.is_bulk, self.is_steady = True, False
+        try:
+            sent_bytes = self.destination.send(data)
+        except BlockingIOError:
+            sent_bytes = 0
+        except OSError:
+            self.abandon()
+            return False
+        self.total_bytes += sent_bytes
+        if sent_bytes == size_bytes:
+            return True
+        self.pending = data[sent_bytes:]
+        return False
 
-    def _copy(self, limit_bytes: int = _SMALL_BYTES) -> int:
-        """Pass on one read; returns how many bytes it brought."""
+    def settle(self) -> None:
+        """Note where the way stands at the end of a turn that was not the common one."""
+        self.is_steady = not self.is_bulk and self.wants_input
+
+    def _read(self, limit_bytes: int) -> bytes:
+        """Read once; empty when there is nothing now, or nothing any more."""
         try:
             data = self.source.recv(limit_bytes)
         except BlockingIOError:
-            return 0
+            return b""
         except OSError:
-            self.source_ended = self.source_broken = True
-            return 0
+            self.source_broken = True
+            data = b""
         if not data:
             self.source_ended = True
-            return 0
-        self.is_bulk = len(data) >= _SMALL_BYTES
-        self._write(data)
+        return data
+
+    def _copy(self, limit_bytes: int = _SMALL_BYTES) -> int:
+        """Pass on one read; returns how many bytes it brought."""
+        data = self._read(limit_bytes)
+        if data:
+            self.is_bulk = len(data) >= _SMALL_BYTES
+            self._write(data)
         return len(data)
 
-    def _write(self, data: bytes) -> None:
+    def _copy_last(self) -> None:
+        """Pass on what stood before a FIN that has come, so that ours can leave in the same packet.
+
+        A backend says goodbye and closes; each packet costs the kernel 15 to 30 us, a tenth of a login.
+        """
+        data = self._read(_SMALL_BYTES)
+        if 0 < len(data) < _SMALL_BYTES:
+            data += self._read(_SMALL_BYTES)
+        if data:
+            self.is_bulk = len(data) >= _SMALL_BYTES
+            self._write(data, socket.MSG_MORE if self.source_ended else 0)
+
+    def _write(self, data: bytes, flags: int = 0) -> None:
         try:
-            sent_bytes = self.destination.send(data)
+            sent_bytes = self.destination.send(data, flags)
         except BlockingIOError:
             sent_bytes = 0
         except OSError:
@@ -191,7 +239,7 @@ class Direction:
         while pipe.held_bytes:
             try:
                 sent_bytes = os.splice(
-                    pipe.read_fd, self.destination_fd, pipe.held_bytes, flags=_SPLICE_FLAGS
+                    pipe.read_fd, self.destination.fileno(), pipe.held_bytes, flags=_SPLICE_FLAGS
                 )
             except BlockingIOError:
                 return False
@@ -247,11 +295,11 @@ class TlsDirection(Direction):
             moved_bytes += got_bytes
         self.is_bulk = moved_bytes >= _BULK_BYTES
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, flags: int = 0) -> None:
         # A TLS socket takes one record at a time.
-        super()._write(data)
+        super()._write(data, flags)
         while self.pending:
             held_bytes = len(self.pending)
-            super()._write(self.pending)
+            super()._write(self.pending, flags)
             if len(self.pending) == held_bytes:
                 break

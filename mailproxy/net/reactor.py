@@ -11,7 +11,10 @@ import select
 import time
 from collections.abc import Callable
 
-READ = select.EPOLLIN
+DATA = select.EPOLLIN
+END = select.EPOLLRDHUP
+"""The peer has sent his FIN; what came before it may still wait to be read."""
+READ = DATA | END
 WRITE = select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 

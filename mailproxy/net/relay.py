@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from mailproxy.net.direction import Direction, TlsDirection, WayState
 from mailproxy.net.pipes import Pipe, PipePool
-from mailproxy.net.reactor import GONE, READ, WRITE, Reactor, Timer
+from mailproxy.net.reactor import DATA, END, GONE, READ, WRITE, Reactor, Timer
 from mailproxy.net.tls import Stream
 
 # A client who stays when his backend has ended gets so long without a byte; a backend that is silent after
@@ -71,22 +71,23 @@ class Relay:
         self._reactor.replace(self.down.source_fd, self._on_backend)
         self.up.deliver(to_backend)
         self.down.deliver(to_client)
-        self._settle()
+        if self.up.is_stalled or self.up.ended or self.down.is_stalled or self.down.ended:
+            self._settle()
 
     def _on_client(self, events: int) -> None:
-        if events == READ and self.up.pass_small():
+        if events == DATA and self.up.pass_small():
             return
         if events & (READ | GONE):
-            self.up.move(self._pipes)
+            self.up.move(self._pipes, bool(events & END))
         if events & (WRITE | GONE) and self.down.is_stalled:
             self.down.move(self._pipes)
         self._settle()
 
     def _on_backend(self, events: int) -> None:
-        if events == READ and self.down.pass_small():
+        if events == DATA and self.down.pass_small():
             return
         if events & (READ | GONE):
-            self.down.move(self._pipes)
+            self.down.move(self._pipes, bool(events & END))
         if events & (WRITE | GONE) and self.up.is_stalled:
             self.up.move(self._pipes)
         self._settle()
@@ -112,6 +113,8 @@ class Relay:
             # A backend may always be sending; a client whose backend has left is silent, or uploads in vain.
             up.say_end(other_is_quiet=False)
             down.say_end(other_is_quiet=not up.is_bulk)
+        up.settle()
+        down.settle()
         events = (READ if up.wants_input else 0) | (WRITE if down.is_stalled else 0)
         if events != self._client_events:
             self._client_events = self._watch(up.source_fd, self._client_events, events, self._on_client)

@@ -65,8 +65,8 @@ class TlsSocket:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
 
-    def send(self, data: bytes) -> int:
-        """Write at most one record. After BlockingIOError the same bytes must come again."""
+    def send(self, data: bytes, _flags: int = 0) -> int:
+        """Write at most one record, flags or not. After BlockingIOError the same bytes must come again."""
         if self._is_over:
             raise BrokenPipeError(errno.EPIPE, "TLS has ended")
         try:

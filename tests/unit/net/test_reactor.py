@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailproxy.net.reactor import GONE, READ, WRITE, Reactor, Timer
+from mailproxy.net.reactor import DATA, GONE, READ, WRITE, Reactor, Timer
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_events_reach_their_callback_until_it_is_removed(reactor: Reactor) -> No
         theirs.send(b"x")
         reactor.run_once(1)
         reactor.run_once(1)
-        assert seen == [READ, READ]  # level-triggered: what was not read is told again
+        assert seen == [DATA, DATA]  # level-triggered: what was not read is told again
         reactor.change(ours.fileno(), WRITE)
         reactor.run_once(1)
         assert seen[2] == WRITE
@@ -84,7 +84,7 @@ def test_a_stale_event_reaches_nobody(reactor: Reactor, forget: bool) -> None:
     reused[1 if reused[0].fileno() in reactor._callbacks else 0].send(b"y")
     pairs[stale[0]][0].recv(1)
     reactor.run_once(1)
-    assert fresh == [READ]
+    assert fresh == [DATA]
     for ours, theirs in (*pairs, (reused[0], reused[1])):
         ours.close()
         theirs.close()
@@ -197,7 +197,7 @@ def test_numbers_above_1023(reactor: Reactor) -> None:
         reactor.add(high, READ, seen.append)
         os.write(write_fd, b"x")
         reactor.run_once(1)
-        assert seen == [READ]
+        assert seen == [DATA]
         reactor.remove(high)
     finally:
         for fd in (read_fd, write_fd, high):

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -211,6 +212,30 @@ def test_half_close(line: Line, client_first: bool, size: int) -> None:
     assert first.recv(1) == b""
     wait_until("the relay has ended", lambda: line.ended)
     assert (line.relay.up.ended_first, line.relay.down.ended_first) == (client_first, not client_first)
+
+
+# Where struct tcp_info of linux/tcp.h has tcpi_segs_in.
+_SEGS_IN = slice(140, 144)
+
+
+def packets_in(sock: socket.socket) -> int:
+    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)[_SEGS_IN], sys.byteorder)
+
+
+def test_a_last_word_and_the_end_behind_it_take_one_packet() -> None:
+    def say_goodbye(line: Line) -> None:
+        line.backend.sendall(b"* BYE\r\n")
+        line.backend.shutdown(socket.SHUT_WR)
+
+    line = Line(before=say_goodbye)
+    try:
+        assert read_all(line.client) == b"* BYE\r\n"
+        # The acknowledgement of the connect, and then one packet.
+        assert packets_in(line.client) == 2
+        line.client.sendall(b"still here")
+        assert read_exactly(line.backend, 10) == b"still here"
+    finally:
+        line.close()
 
 
 def test_ping_pong(line: Line) -> None:
