@@ -40,18 +40,28 @@ class Timer:
 
 
 class Reactor:
-    """Owns the epoll descriptor; the registered descriptors belong to those who registered them."""
+    """Owns the epoll descriptor; the registered descriptors belong to those who registered them.
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
+    One that is made before a fork, for the child, is `opened` there: an epoll set must not be shared.
+    """
+
+    def __init__(self, *, opened: bool = True) -> None:
+        self._epoll: select.epoll
         self._callbacks: dict[int, Callback] = {}
         self._forgotten: set[int] = set()
         self._timers: list[Timer] = []
         self._stale_timers = 0
         self._pending_flushes: list[Callable[[], None]] = []
         self._running = False
-        self.now = time.monotonic()
+        self.now = 0.0
         """Monotonic seconds, taken once a batch."""
+        if opened:
+            self.open()
+
+    def open(self) -> None:
+        """Make the epoll descriptor, and take the time."""
+        self._epoll = select.epoll()
+        self.now = time.monotonic()
 
     def fileno(self) -> int:
         """The epoll descriptor."""

@@ -24,8 +24,7 @@ class AuthGroup:
         self._on_ready: Callable[[], None] | None = on_ready
         self._links = [AuthLink(reactor, name, log, self._on_link_ready) for name in shares.names]
         self._unused = set(self._links)
-        # Workers begin with different processes, so that none of these gets all the handshakes.
-        self._turn = os.getpid()
+        self._turn = 0
         self._others: Timer | None = None
         self.first = self._links[0]
         self.only = self.first if len(self._links) == 1 else None
@@ -35,6 +34,8 @@ class AuthGroup:
 
     def connect(self) -> None:
         """Connect to one process; to all when that one does not answer soon."""
+        # Workers begin with different processes, so that none of these gets all the handshakes.
+        self._turn = os.getpid()
         self._use(self._links[self._turn % len(self._links)])
         if self._unused:
             self._others = self._reactor.call_later(_OTHERS_S, self._connect_others)

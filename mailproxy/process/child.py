@@ -8,6 +8,7 @@ import os
 import pwd
 import resource
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from mailproxy.base.level import Level
 from mailproxy.ipc import log_frames
@@ -28,7 +29,11 @@ class ChildLog:
     """
 
     def __init__(
-        self, fd: int = 2, call_later: Callable[[float, Callable[[], None]], object] | None = None
+        self,
+        fd: int = 2,
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
+        *,
+        opened: bool = True,
     ) -> None:
         self._fd = fd
         self._call_later = call_later
@@ -36,7 +41,12 @@ class ChildLog:
         self._held_bytes = 0
         self._is_armed = False
         self._lost = 0
-        os.set_blocking(fd, False)
+        if opened:
+            self.open()
+
+    def open(self) -> None:
+        """Make the descriptor non-blocking; for one that is made before its fork."""
+        os.set_blocking(self._fd, False)
 
     def write(self, level: Level, text: str) -> None:
         """Send one line, now or soon."""
@@ -104,6 +114,12 @@ def wire_standard_fds(log_fd: int) -> None:
     os.close(null)
 
 
+@cache
+def account(user: str) -> pwd.struct_passwd:
+    """Look a user up, once; the master does so before it forks. Raises KeyError."""
+    return pwd.getpwnam(user)
+
+
 def become(user: str, *, extra_groups: bool = False, chroot: str = "") -> None:
     """Enter `chroot` when given, then run as `user` for good. As a plain user nothing can be given up.
 
@@ -113,7 +129,7 @@ def become(user: str, *, extra_groups: bool = False, chroot: str = "") -> None:
     if os.geteuid() != 0:
         return
     # Looked up first: inside the new root there is no user database.
-    entry = pwd.getpwnam(user) if user else None
+    entry = account(user) if user else None
     groups = os.getgrouplist(user, entry.pw_gid) if entry and extra_groups else []
     if chroot:
         os.chroot(chroot)

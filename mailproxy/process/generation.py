@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
-from mailproxy.process import login
+from mailproxy.process import child, login
 from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
@@ -54,8 +55,7 @@ class Generation:
         )
         self._listeners: Listeners = {}
         self._groups: dict[str, GroupPolicy] = {}
-        self._policies: dict[str, Policy] = {}
-        self._shares: list[Shares] = []
+        self._workers: dict[str, login.Worker] = {}
         self._serves_logins = False
         self.is_retired = False
 
@@ -69,7 +69,6 @@ class Generation:
         """Fork login workers from now on."""
         self._listeners = listeners
         self._serves_logins = True
-        self._shares = [Shares.of_section(section) for section in self.settings.auths]
         for settings in self.settings.logins:
             self._groups[settings.protocol] = GroupPolicy(
                 settings.login_processes_count,
@@ -77,7 +76,7 @@ class Generation:
                 settings.login_process_per_connection,
                 self._log,
             )
-            self._policies[settings.protocol] = self._make_policy(settings)
+            self._workers[settings.protocol] = self._prepare_worker(settings)
         self.adjust()
 
     def _make_policy(self, settings: LoginSettings) -> Policy:
@@ -120,21 +119,32 @@ class Generation:
         """Whether time alone can change what is wanted."""
         return any(group.needs_ticks for group in self._groups.values())
 
+    def _prepare_worker(self, settings: LoginSettings) -> login.Worker:
+        """Make what every worker of a group begins as."""
+        child.account.cache_clear()
+        if settings.login_user:
+            with contextlib.suppress(KeyError):  # The child says so.
+                child.account(settings.login_user)
+        return login.Worker(
+            settings,
+            [self._listeners[address] for address in settings.listen],
+            [self._listeners[address] for address in settings.ssl_listen],
+            self._certificates.contexts.get(settings.protocol),
+            self._certificates.backend.get(settings.protocol),
+            [Shares.of_section(section) for section in self.settings.auths],
+            self._make_policy(settings),
+        )
+
     def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
-        listeners = [self._listeners[address] for address in settings.listen]
-        tls_listeners = [self._listeners[address] for address in settings.ssl_listen]
-        context = self._certificates.contexts.get(settings.protocol)
-        backend_tls = self._certificates.backend.get(settings.protocol)
-        policy = self._policies[settings.protocol]
+        worker = self._workers[settings.protocol]
+        listeners = [self._listeners[address] for address in (*settings.listen, *settings.ssl_listen)]
 
         def body(channel: socket.socket) -> None:
             sys.unraisablehook = forgive_odd_names
-            login.run(settings, listeners, tls_listeners, context, backend_tls, channel, self._shares, policy)
+            worker.run(channel)
 
         try:
-            born = self._spawner.spawn(
-                f"{settings.protocol}-login", "login", self, [*listeners, *tls_listeners], body
-            )
+            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, listeners, body)
         except OSError as error:
             self._log(Level.ERROR, f"fork() for {settings.protocol}-login failed: {error.strerror}")
             group.on_fork_failed(self._reactor.now)

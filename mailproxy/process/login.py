@@ -46,25 +46,31 @@ from mailproxy.session.policy import LoginProtocol, Policy
 _ANY_HOSTS = ("0.0.0.0", "::")
 _TAG_CHARS = 8
 _SESSION_ID_CHARS = 16
+_STOCK_WORDS = 128
 _SHUTTING_DOWN = "Shutting down"
 
 
 class _RandomWords:
-    """Unguessable upper-case words, many for one system call."""
+    """Unguessable upper-case words, as many for one system call as are likely to be used."""
 
-    def __init__(self, length_chars: int) -> None:
+    def __init__(self, length_chars: int, stock_words: int) -> None:
         self._length_chars = length_chars
+        self._stock_bytes = length_chars * stock_words // 2
         self._stock: list[str] = []
 
     def next(self) -> str:
         if not self._stock:
-            text, step = secrets.token_hex(1024).upper(), self._length_chars
+            text, step = secrets.token_hex(self._stock_bytes).upper(), self._length_chars
             self._stock = [text[i : i + step] for i in range(0, len(text), step)]
         return self._stock.pop()
 
 
 class Worker:
-    """The one of this process; owns the reactor, the sessions and the relays."""
+    """The one of this process; owns the reactor, the sessions and the relays.
+
+    The master makes it before it forks and never runs it: what all workers of a group have in common is then
+    shared memory, which a process per connection must not pay for.
+    """
 
     def __init__(
         self,
@@ -73,20 +79,17 @@ class Worker:
         tls_listeners: Sequence[socket.socket],
         tls: ssl.SSLContext | None,
         backend_tls: TlsContexts | None,
-        channel: socket.socket,
         auths: Sequence[Shares],
-        policy: Policy | None = None,
+        policy: Policy,
     ) -> None:
         self._settings = settings
         self.service = settings.protocol.encode()
-        self.reactor = Reactor()
-        self._log_lines = child.ChildLog(call_later=self.reactor.call_later)
+        self.reactor = Reactor(opened=False)
+        self._log_lines = child.ChildLog(call_later=self.reactor.call_later, opened=False)
         self.log = self._log_lines.write
-        self._master = MasterLink(self.reactor, channel, self.log, self._on_order, self._lose_master)
+        self._master = MasterLink(self.reactor, self.log, self._on_order, self._lose_master)
         self.pipes = PipePool()
-        self.tags = _RandomWords(_TAG_CHARS)
-        self._session_ids = _RandomWords(_SESSION_ID_CHARS)
-        self.policy = policy or make_policy(settings, (), tls is not None)
+        self.policy = policy
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
@@ -94,10 +97,13 @@ class Worker:
         self._is_retired = False
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
+        stock_words = min(self._limit, _STOCK_WORDS)
+        self.tags = _RandomWords(_TAG_CHARS, stock_words)
+        self._session_ids = _RandomWords(_SESSION_ID_CHARS, stock_words)
         self.auths = [AuthGroup(self.reactor, shares, self.log, self._on_auth_ready) for shares in auths]
         self._auth_of: dict[bytes, AuthGroup] = {}
         self._auths_awaited = len(self.auths)
-        self._pid = os.getpid()
+        self._pid = 0
         self._lingering = 0
         self.tls = tls
         self.backend_tls = backend_tls
@@ -117,9 +123,23 @@ class Worker:
         }
         self._acceptor = Acceptor(self.reactor, self._listeners, self._on_accept, self.log)
 
-    def run(self) -> None:
+    def run(self, channel: socket.socket) -> None:
+        """Be the worker from fork to exit. Descriptor 2 is the log."""
+        settings = self._settings
+        set_title(f"{settings.protocol}-login")
+        child.no_core_dump()
+        os.chdir(settings.login_dir)
+        child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
+        child.limit_memory(settings.login_process_size_mib)
+        child.forbid_processes()
+        self.reactor.open()
+        self._log_lines.open()
+        self._serve(channel)
+
+    def _serve(self, channel: socket.socket) -> None:
         """Serve until told to leave and nothing is left to carry."""
-        self._master.open()
+        self._pid = os.getpid()
+        self._master.open(channel)
         self._signals = Signals(
             self.reactor,
             {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
@@ -351,28 +371,3 @@ def make_policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], has_tl
         tls_available=has_tls,
         tls_required=settings.tls.required,
     )
-
-
-def run(
-    settings: LoginSettings,
-    listeners: Sequence[socket.socket],
-    tls_listeners: Sequence[socket.socket],
-    tls: ssl.SSLContext | None,
-    backend_tls: TlsContexts | None,
-    channel: socket.socket,
-    auths: Sequence[Shares],
-    policy: Policy | None = None,
-) -> None:
-    """Be a login worker from fork to exit. Descriptor 2 is the log.
-
-    `tls` is what clients of `tls_listeners` and those who ask for it shake hands with, `backend_tls` what we
-    shake hands with backends with; `policy` is what `make_policy` made for the mechanisms that auth is
-    expected to offer.
-    """
-    set_title(f"{settings.protocol}-login")
-    child.no_core_dump()
-    os.chdir(settings.login_dir)
-    child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
-    child.limit_memory(settings.login_process_size_mib)
-    child.forbid_processes()
-    Worker(settings, listeners, tls_listeners, tls, backend_tls, channel, auths, policy).run()

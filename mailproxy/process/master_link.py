@@ -23,21 +23,21 @@ class MasterLink:
     def __init__(
         self,
         reactor: Reactor,
-        channel: socket.socket,
         log: Callable[[Level, str], None],
         on_order: Callable[[Order, bytes, list[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._channel = channel
+        self._channel: socket.socket
         self._log = log
         self._on_order = on_order
         self._on_lost = on_lost
         self.said: State | None = None
         """The state that the master knows."""
 
-    def open(self) -> None:
+    def open(self, channel: socket.socket) -> None:
         """Listen to orders from now on."""
+        self._channel = channel
         self._reactor.add(self._channel.fileno(), READ, self._on_readable)
 
     def say(self, state: State, sessions: int, relays: int) -> None:

@@ -174,7 +174,8 @@ class SocketRun:
             child.wire_standard_fds(log_end)
             child.keep_only([listener.fileno(), theirs.fileno()])
             unblock_all()
-            login.run(settings, [listener], [], None, None, theirs, [Shares(("auth",))])
+            policy = login.make_policy(settings, (), has_tls=False)
+            login.Worker(settings, [listener], [], None, None, [Shares(("auth",))], policy).run(theirs)
             status = 0
         except BaseException:
             traceback.print_exc()
