@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from socket import SocketType
 from traceback import extract_tb
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from mailproxy.net.tls import Stream, TlsSocket
 from mailproxy.net.tls_accept import TlsAccept
 from mailproxy.process.backend_health import Place
 from mailproxy.process.backend_link import BackendLink
+from mailproxy.process.goodbye import Goodbye
 from mailproxy.process.own_fault import own_fault
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from mailproxy.process.login import Worker
 
 _READ_BYTES = 8192
-# A client that is told goodbye may still be sending; closing on unread bytes would reset the connection and
-# take the goodbye away from him. So his bytes are read and dropped, for so long and so many.
-_LINGER_S = 1.0
-_LINGER_BYTES = 1 << 20
 
 
 class Connection:
@@ -42,7 +38,7 @@ class Connection:
     # fmt: off
     __slots__ = (
         "_apop_link", "_auth_link", "_backend", "_client", "_client_ended", "_client_events",
-        "_client_is_closed", "_deadline", "_drop_bytes", "_has_heard", "_is_paused", "_request_id",
+        "_client_is_closed", "_deadline", "_has_heard", "_is_paused", "_request_id",
         "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client", "place",
     )
     # fmt: on
@@ -61,7 +57,6 @@ class Connection:
         self._timer: Timer | None = None
         self._deadline = 0.0
         self._to_client = b""
-        self._drop_bytes = _LINGER_BYTES
         self._session: Session | None = None
         self._tls_accept: TlsAccept | None = None
         self.client = client
@@ -355,23 +350,18 @@ class Connection:
             # In the middle of a handshake nothing can be said to him.
             self._tls_accept.close()
             self._tls_accept = None
-            self._client_is_closed = self._client_ended = True
+            self._client_is_closed = True
         self._worker.session_ended(self)
-        if self._client_ended:
-            self._finish()
-            return
-        try:
-            if isinstance(self._client, TlsSocket):
-                self._client.say_goodbye()
-            self._client.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._finish()
-            return
-        reactor = self._worker.reactor
-        if self._client_events != READ:
-            reactor.change(self._client.fileno(), READ)
-        reactor.replace(self._client.fileno(), self._on_lingering)
-        self._timer = reactor.call_later(_LINGER_S, self._finish)
+        if self._client_is_closed:
+            self._worker.connection_closed()
+        elif self._client_ended:
+            self._worker.reactor.forget(self._client.fileno())
+            self._client.close()
+            self._worker.connection_closed()
+        else:
+            if self._client_events != READ:
+                self._worker.reactor.change(self._client.fileno(), READ)
+            Goodbye(self._worker.reactor, self._client, self._worker.connection_closed)
 
     def fail(self, error: Exception) -> None:
         """End this connection for a bug of ours; secrets are not in the places, so only they are logged."""
@@ -381,24 +371,6 @@ class Connection:
             if self._request_id:
                 self.cancel_auth()
             self.close()
-
-    def _on_lingering(self, _events: int) -> None:
-        try:
-            data = self._client.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self._drop_bytes -= len(data)
-        if not data or self._drop_bytes <= 0:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._drop_timer()
-        if not self._client_is_closed:
-            self._worker.reactor.forget(self._client.fileno())
-            self._client.close()
-        self._worker.connection_closed()
 
     def log(self, level: Level, text: str) -> None:
         """Write one log line."""
