@@ -4,6 +4,7 @@
 #   make check    format, lint, types, unit tests: under a minute
 #   make test     check, then everything against real servers: under a quarter of an hour
 #   make stress   the long runs
+#   make bench    what a login, a round trip, a GiB and a session cost here: a few minutes
 #   make clean    remove what the other targets made
 
 PYTHON ?= python3
@@ -27,7 +28,7 @@ OTHERS := $(filter-out $(QUICK:%=%/) tests/harness/ tests/stress/ tests/__pycach
 PYTEST := $(BIN)/python -m pytest -q -m "not stress"
 PAIRS := -n 2 --dist loadfile
 
-.PHONY: run check test stress clean packages
+.PHONY: run check test stress bench clean packages
 
 run: $(VENV)/ready-demo
 	$(BIN)/python -m demo
@@ -45,6 +46,11 @@ test: packages check
 
 stress: packages $(VENV)/ready-test $(VENV)/ready-demo
 	$(BIN)/python -m pytest -m stress --timeout=3600 tests || test $$? -eq 5  # 5: there is none
+
+# PEER=HOST:PORT compares another proxy, whose users bench0, bench1 … are at port BACKEND; PEER_PID is its process.
+bench: $(VENV)/ready-bench
+	$(BIN)/python -m bench $(if $(PEER),--peer $(PEER)) $(if $(PEER_PID),--peer-pid $(PEER_PID)) \
+		$(if $(BACKEND),--backend-imap $(BACKEND)) $(BENCH)
 
 packages:
 	@sh tests/debian-packages $(PACKAGES)
