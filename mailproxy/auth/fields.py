@@ -21,7 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _EMPTY_IS_ABSENT = frozenset(
     (
         *("host", "hostip", "port", "destuser", "pass", "reason", "user", "ssl", "starttls"),
-        *("master", "proxy_mech", "proxy_timeout", "proxy_balance", "source_ip"),
+        *("master", "proxy_mech", "proxy_timeout", "proxy_balance", "source_ip", "haproxy"),
         "proxy_host_immediate_failure_after",
     )
 )

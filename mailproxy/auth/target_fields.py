@@ -216,6 +216,12 @@ def _tls(name: str, value: str) -> str:
     return "" if value == "no" else value
 
 
+def _yes(name: str, value: str) -> str:
+    if value not in ("yes", "no", ""):
+        raise BadField(f"field '{name}' is not 'yes' or 'no': {printable(value)}")
+    return "" if value == "no" else value
+
+
 def _timeout(name: str, value: str) -> str:
     """Return seconds as a decimal number, empty for 0, which is the worker's default."""
     seconds = _seconds(name, value)
@@ -243,6 +249,7 @@ def _mechanism(name: str, value: str) -> str:
 _READERS: dict[str, Callable[[str, str], str]] = {
     "ssl": _tls,
     "starttls": _tls,
+    "haproxy": _yes,
     "proxy_timeout": _timeout,
     "proxy_host_immediate_failure_after": _seconds,
     "source_ip": _address,

@@ -39,7 +39,12 @@ class Listener(Protocol):
 class BackendLink:
     """Owns its socket until `release` or `close`. Never calls the listener from within a call of his."""
 
-    __slots__ = ("_events", "_is_over", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once", "_unsent")
+    # fmt: off
+    __slots__ = (
+        "_events", "_header", "_is_over", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once",
+        "_unsent",
+    )
+    # fmt: on
 
     def __init__(self, reactor: Reactor, listener: Listener, tls: TlsContexts | None) -> None:
         self._reactor = reactor
@@ -47,12 +52,16 @@ class BackendLink:
         self._tls = tls
         self._stream: Stream | None = None
         self._tls_at_once: BackendTls | None = None
+        self._header = b""
         self._events = READ
         self._unsent = b""
         self._is_over = False
 
-    def dial(self, host: str, port: int, tls: BackendTls | None, source_ip: str) -> None:
-        """Begin to connect to an IP address; the first bytes, or the loss, tell how it went."""
+    def dial(self, host: str, port: int, tls: BackendTls | None, source_ip: str, header: bytes = b"") -> None:
+        """Begin to connect to an IP address; the first bytes, or the loss, tell how it went.
+
+        `header` is sent first of all, in the clear.
+        """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             stream = SocketType(family, _NON_BLOCKING_STREAM)
@@ -74,10 +83,12 @@ class BackendLink:
             self._lose_soon(OSError(code, os.strerror(code)))
             return
         self._stream = stream
-        self._tls_at_once = tls
-        # Connected is when a TLS socket may be made; in the clear the backend's first bytes say it as well.
-        self._events = WRITE if tls else READ
-        self._reactor.add(stream.fileno(), self._events, self._on_connected if tls else self._on_events)
+        self._tls_at_once, self._header = tls, header
+        # Connected is when we may speak first; else the backend's first bytes say it as well.
+        speaks_first = tls is not None or header
+        self._events = WRITE if speaks_first else READ
+        callback = self._on_connected if speaks_first else self._on_events
+        self._reactor.add(stream.fileno(), self._events, callback)
 
     def _lose_soon(self, error: OSError) -> None:
         """Tell the listener after he has finished what he is doing, unless he has hung up by then."""
@@ -101,13 +112,24 @@ class BackendLink:
     # -- TLS ----------------------------------------------------------------------------------------------
 
     def _on_connected(self, _events: int) -> None:
-        if not isinstance(self._stream, SocketType) or self._tls_at_once is None:
+        stream = self._stream
+        if not isinstance(stream, SocketType):
             return
-        code = self._stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._lose(os.strerror(code))
             return
-        if self._wrap(self._tls_at_once):
+        try:
+            # The first bytes of a connection always find room.
+            if self._header and stream.send(self._header) < len(self._header):
+                raise OSError(errno.EPIPE, "no room for the PROXY header")
+        except OSError as error:
+            self._lose(error.strerror or "write failed")
+            return
+        if self._tls_at_once is None:
+            self._watch(READ)
+            self._reactor.replace(stream.fileno(), self._on_events)
+        elif self._wrap(self._tls_at_once):
             self._on_handshake(0)
 
     def start_tls(self, tls: BackendTls) -> None:

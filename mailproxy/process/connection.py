@@ -20,7 +20,7 @@ from mailproxy.process.goodbye import Goodbye
 from mailproxy.process.own_fault import own_fault
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
-from mailproxy.session.out import BackendTls
+from mailproxy.session.out import BackendTls, Call
 from mailproxy.session.session import Session
 
 if TYPE_CHECKING:
@@ -231,25 +231,19 @@ class Connection:
 
     # -- the backend --------------------------------------------------------------------------------------
 
-    def dial(
-        self,
-        host: str,
-        port: int,
-        tls: BackendTls | None = None,
-        source_ip: str = "",
-        immediate_failure_after_s: float | None = None,
-    ) -> None:
+    def dial(self, call: Call) -> None:
         """Begin to connect to a backend."""
         worker = self._worker
-        self.place = place = (host, port)
+        self.place = place = (call.host, call.port)
         self._has_heard = False
-        failing_s = worker.health.failing_s(place, worker.reactor.now, immediate_failure_after_s)
+        failing_s = worker.health.failing_s(place, worker.reactor.now, call.immediate_failure_after_s)
         if failing_s:
             why = f"it has been failing for {failing_s:.0f} s"
             worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
             return
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
-        self._backend.dial(host, port, tls, source_ip or worker.source_ip(host))
+        source_ip = call.source_ip or worker.source_ip(call.host)
+        self._backend.dial(call.host, call.port, call.tls, source_ip, call.header)
 
     def _note_failure(self) -> None:
         if not self._has_heard:

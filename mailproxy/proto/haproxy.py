@@ -103,8 +103,10 @@ def _text(packed: bytes) -> str:
     return str(mapped or address)
 
 
-def render(endpoints: Endpoints) -> bytes:
-    """Return a v2 header; addresses of different families go as IPv6."""
+def render(endpoints: Endpoints | None) -> bytes:
+    """Return a v2 header; addresses of different families go as IPv6. None is for a proxy's own affairs."""
+    if endpoints is None:
+        return _V2_START + _V2_FIXED.pack(_LOCAL, 0, 0)
     source, destination = ip_address(endpoints.source), ip_address(endpoints.destination)
     if source.version == destination.version == 4:
         family, addresses = _TCP4, source.packed + destination.packed

@@ -14,6 +14,22 @@ class BackendTls(NamedTuple):
     verify: bool
 
 
+class Call(NamedTuple):
+    """A backend to connect to."""
+
+    host: str
+    """An IP address."""
+    port: int
+    tls: BackendTls | None
+    """Begins before the backend's first byte; None for a connection in the clear."""
+    source_ip: str
+    """Empty for any."""
+    immediate_failure_after_s: float | None
+    """A backend that has been failing for so long need not be tried; 0 is never, None the default."""
+    header: bytes
+    """Goes first of all, in the clear."""
+
+
 class Out(Protocol):
     """In production the worker's connection, in tests a recorder. No call re-enters the session."""
 
@@ -38,19 +54,8 @@ class Out(Protocol):
     def cancel_auth(self) -> None:
         """Forget the open request; no reply to it is delivered afterwards."""
 
-    def dial(
-        self,
-        host: str,
-        port: int,
-        tls: BackendTls | None = None,
-        source_ip: str = "",
-        immediate_failure_after_s: float | None = None,
-    ) -> None:
-        """Connect to the backend at an IP address; its first bytes are the sign of success.
-
-        With `tls` the handshake comes before the first byte. An earlier backend must have been hung up. One
-        that has been failing for so long need not be tried; 0 is never, None the default.
-        """
+    def dial(self, call: Call) -> None:
+        """Connect to a backend; its first bytes are the sign of success. An earlier one was hung up."""
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         """Begin TLS with the backend that has just agreed to; `on_backend_tls_started` or a loss follows."""

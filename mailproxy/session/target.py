@@ -13,6 +13,8 @@ from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Fields
 from mailproxy.proto.backend import Account
 from mailproxy.proto.frontend import Refusal
+from mailproxy.proto.haproxy import Endpoints
+from mailproxy.proto.haproxy import render as haproxy_header
 from mailproxy.proto.sasl import BACKEND_MECHANISMS, OAUTH, PLAIN, breaks_line
 from mailproxy.session.client import Client
 from mailproxy.session.identity import identity_of
@@ -41,7 +43,11 @@ class Server(NamedTuple):
 class Target:
     """Where to log in, and as whom."""
 
-    __slots__ = ("account", "immediate_failure_after_s", "servers", "source_ip", "timeout_s", "verify")
+    # fmt: off
+    __slots__ = (
+        "account", "header", "immediate_failure_after_s", "servers", "source_ip", "timeout_s", "verify",
+    )
+    # fmt: on
 
     def __init__(self, account: Account, servers: Sequence[Server]) -> None:
         self.account = account
@@ -50,6 +56,8 @@ class Target:
         self.verify: bool | None = None
         """Whether a certificate has to be right; None without TLS."""
         self.source_ip = ""
+        self.header = b""
+        """What a backend is sent before everything else: whose connection it is, by the PROXY protocol."""
         self.timeout_s = 0.0
         """For everything up to the backend's answer to the login; 0 is the default."""
         self.immediate_failure_after_s: float | None = None
@@ -122,6 +130,8 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
         target.source_ip = _address(source_ip)
         if not target.source_ip:
             raise BadTarget(f"source_ip {printable(source_ip)} is not a valid IP")
+    if haproxy := get(b"haproxy"):
+        target.header = _header(haproxy, client)
     return target
 
 
@@ -149,6 +159,14 @@ def _server(name: bytes, ip: bytes, port: int) -> Server:
     if not address:
         raise BadTarget(f"{printable(ip)} is not a valid IP")
     return Server(address if name == ip else printable(name, 255), address, port)
+
+
+def _header(value: bytes, client: Client) -> bytes:
+    if value not in (b"yes", b"no"):
+        raise BadTarget(f"field haproxy is neither yes nor no: {printable(value)}")
+    if value == b"no":
+        return b""
+    return haproxy_header(Endpoints(client.rip, client.rport, client.lip, client.lport))
 
 
 _VERIFIES = {b"yes": True, b"any-cert": False}

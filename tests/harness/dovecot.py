@@ -99,16 +99,21 @@ class DovecotBackend:
     It dies with the tests in any case.
     It has a loopback address of its own; the ports are those of all backends, with root's rights 143 and 110.
     `make_pair` is given that address and returns a certificate: then there is STARTTLS and STLS, and TLS on
-    `imaps_port` and `pop3s_port`, with root's rights 993 and 995.
+    `imaps_port` and `pop3s_port`, with root's rights 993 and 995. `settings` end its configuration.
     """
 
     master_user = "proxy"
     master_password = "master-Zk41"
 
     def __init__(
-        self, name: str, passwords: Mapping[str, str], make_pair: Callable[[str], Pair] | None = None
+        self,
+        name: str,
+        passwords: Mapping[str, str],
+        make_pair: Callable[[str], Pair] | None = None,
+        settings: str = "",
     ) -> None:
         self.name = name
+        self._settings = settings
         self.passwords = dict(passwords)
         self.is_root = os.geteuid() == 0
         self.imap_port, self.pop3_port, imaps_port, pop3s_port = _ports(self.is_root)
@@ -194,6 +199,7 @@ class DovecotBackend:
                 pop3s_port=self.pop3s_port,
                 tls=tls,
             )
+            + self._settings
         )
         lines = [f"{user}:{{PLAIN}}{password}\n" for user, password in self.passwords.items()]
         (self.folder / "users").write_text("".join(lines))

@@ -8,7 +8,7 @@ from typing import Any
 from mailproxy.base.level import Level
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.session.client import Client
-from mailproxy.session.out import BackendTls
+from mailproxy.session.out import BackendTls, Call
 from mailproxy.session.policy import LoginProtocol, Policy
 
 Event = tuple[Any, ...]
@@ -78,17 +78,12 @@ class Recorder:
         self.has_request = False
         self._say("cancel")
 
-    def dial(
-        self,
-        host: str,
-        port: int,
-        tls: BackendTls | None = None,
-        source_ip: str = "",
-        immediate_failure_after_s: float | None = None,
-    ) -> None:
+    def dial(self, call: Call) -> None:
         assert not self.has_backend
         self.has_backend = True
-        self._say("dial", host, port, tls, source_ip)
+        self._say("dial", call.host, call.port, call.tls, call.source_ip)
+        if call.header:
+            self._say("header", call.header)
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         assert self.has_backend

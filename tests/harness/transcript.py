@@ -14,6 +14,7 @@ Lanes, `<` to the session and `>` from it; each ends in CRLF unless the line end
     C<  C>   the client              C< !eof           C> !close    C> !detach USER
     C> !tls begins the client's handshake, C< !tls ends it
     B<  B>   the backend             B< !lost WHY      B> !dial HOST PORT [NAME yes|any-cert] [from IP]
+    B> !header BYTES follows a dial that sends them first
     B> !hang up    B> !tls NAME yes|any-cert begins the backend's handshake, B< !tls ends it, B< !rejected WHY
     A> ask MECHANISM [MESSAGE]       A< OK field=value …     A< FAIL …     A< CONT MESSAGE
     A> answer MESSAGE    A> cancel   A< !lost
@@ -191,6 +192,8 @@ def expected_events(steps: list[Step]) -> list[Event]:
                 events.append(("answer", message or b"") if word == "answer" else ("cancel",))
         elif word == "!dial":
             events.append(expected_dial(rest))
+        elif word == "!header":
+            events.append(("header", unescape(rest)))
         elif word == "!tls":
             events.append(("tls",) if step.lane == "C>" else ("backend tls", expected_tls(*rest.split())))
         elif word == "!detach":

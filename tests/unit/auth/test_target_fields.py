@@ -190,6 +190,14 @@ def test_source_ip() -> None:
     assert of_family(("10.0.0.1", "::1"), "") == ("10.0.0.1", "::1")
 
 
+def test_proxy_header() -> None:
+    """A word that is not understood is no header, and no login without one."""
+    assert sent(haproxy="yes") == {"haproxy": "yes"}
+    assert sent(haproxy="no") == {}
+    for value in ("Y", "true", "v2", "1"):
+        assert "'haproxy'" in fault(haproxy=value)
+
+
 def test_mechanisms_and_flags() -> None:
     assert sent(proxy_mech="xoauth2", master="boss") == {"proxy_mech": "XOAUTH2", "master": "boss"}
     assert "'proxy_mech'" in fault(proxy_mech="PLAIN x")

@@ -47,6 +47,7 @@ def test_mixed_families_go_as_ipv6() -> None:
 def test_a_health_check_has_no_endpoints() -> None:
     data = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"
     assert parse(data + b"x") == Header(16, None)
+    assert render(None) == data
 
 
 def test_extensions_are_passed_over() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mailproxy.proto.frontend import Refusal
+from mailproxy.proto.haproxy import parse
 from mailproxy.session.policy import Policy
 from mailproxy.session.target import (
     BadTarget,
@@ -30,6 +31,17 @@ def test_target() -> None:
     target = check({b"port": b"1143", b"destuser": b"j"})
     assert (target.servers, target.account.user) == ([Server("192.0.2.1", "192.0.2.1", 1143)], b"j")
     assert (target.verify, target.account.starttls, target.account.mechanism) == (None, False, b"")
+
+
+def test_header() -> None:
+    """Whose connection it is, in addresses of either family."""
+    client = make_client()
+    header = check_target({**FIELDS, b"haproxy": b"yes"}, b"john", IMAP, client).header
+    assert parse(header) == (len(header), ("10.0.0.5", 50000, "10.0.0.1", 143))
+    client.rip, client.lip = "2001:db8::1", "192.0.2.1"
+    header = check_target({**FIELDS, b"haproxy": b"yes"}, b"john", IMAP, client).header
+    assert parse(header) == (len(header), ("2001:db8::1", 50000, "192.0.2.1", 143))
+    assert check({b"haproxy": b"no"}).header == check({b"haproxy": b""}).header == check({}).header == b""
 
 
 def test_empty_fields_are_absent() -> None:
