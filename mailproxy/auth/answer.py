@@ -11,17 +11,21 @@ from mailproxy.auth.fields import Account
 from mailproxy.auth.journal import Journal
 from mailproxy.auth.request import Request
 from mailproxy.auth.resolver import Addresses, Resolve
-from mailproxy.auth.target_fields import Destination
+from mailproxy.auth.target_fields import Approach, Destination
 from mailproxy.ipc.auth_server_lines import render_fail, render_ok, render_words
+
+Used = Callable[[str, Approach, str], None]
+"""Hears of each login that goes to a backend: service, backend, its addresses split by commas."""
 
 
 class Answers:
     """Gives each request its one last line, and takes its secrets from it."""
 
     def __init__(
-        self, journal: Journal, resolve: Resolve, balance: Balance, now: Callable[[], float]
+        self, journal: Journal, resolve: Resolve, balance: Balance, now: Callable[[], float], used: Used
     ) -> None:
         self._journal = journal
+        self._used = used
         self._resolve = resolve
         self._balance = balance
         self._now = now
@@ -31,6 +35,8 @@ class Answers:
         """Let the user in, as `account` says; names are resolved first."""
         destination = account.destination
         if destination is None:
+            if account.approach is not None:
+                self._used(request.service, account.approach, account.addresses)
             return self._admit(request, account, account.words)
         names = {server.host for server in destination.servers if server.is_name}
         self._resolve(names, partial(self._place, request, account, destination))
@@ -51,6 +57,9 @@ class Answers:
         servers = self._balance.order(destination.servers, destination.balance, user, self._now())
         place = fields_of(destination, servers, request.service, resolved)
         if place:
+            if account.approach is not None:
+                approach = account.approach._replace(host=place["host"], port=place.get("port", ""))
+                self._used(request.service, approach, place.get("hostip") or approach.host)
             return self._admit(request, account, account.words + render_words(place))
         if not failures:
             text = "no server in field 'host' has an address of the family of field 'source_ip'"

@@ -8,12 +8,13 @@ from mailproxy.auth.target_fields import Destination, Server, of_family
 
 # Enough tries for any login's time, and a line that no worker finds too long.
 _ALTERNATIVES = 64
-_DEFAULT_PORTS = {
+DEFAULT_PORTS = {
     ("imap", False): "143",
     ("imap", True): "993",
     ("pop3", False): "110",
     ("pop3", True): "995",
 }
+"""By service and by whether TLS comes first."""
 
 
 def fields_of(
@@ -28,7 +29,7 @@ def fields_of(
     `hostip` is there when `host` is a name. An alternative is `host/ip/port`, where an empty port is the
     same as that of `host`; blanks part them.
     """
-    default_port = _DEFAULT_PORTS.get((service, destination.has_tls_port), "")
+    default_port = DEFAULT_PORTS.get((service, destination.has_tls_port), "")
     chosen: dict[str, str] = {}
     alternatives: list[str] = []
     for server in servers:

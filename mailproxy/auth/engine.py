@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable
 from functools import partial
 
-from mailproxy.auth.answer import Answers
+from mailproxy.auth.answer import Answers, Used
 from mailproxy.auth.balance import Balance
 from mailproxy.auth.cache import AuthCache, Cached, Key
 from mailproxy.auth.chain import Chain, Found, Link
@@ -47,13 +47,14 @@ class Engine:
         submit: Submit,
         resolve: Resolve,
         log: Callable[[Level, str], None],
+        used: Used,
     ) -> None:
         self._chain = chain
         self._cache = cache
         self._submit = submit
         self._journal = Journal(settings, log)
         balance = Balance(settings.proxy_balance)
-        self._answers = Answers(self._journal, resolve, balance, lambda: self.now)
+        self._answers = Answers(self._journal, resolve, balance, lambda: self.now, used)
         self._check = PasswordCheck(submit, self._journal)
         rules = UsernameRules(settings)
         self._identify = rules.identify

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mailproxy.auth.database import Row
 from mailproxy.auth.schemes import StoredPassword, UnusablePassword, parse_stored
-from mailproxy.auth.target_fields import BadField, Destination, is_proxied, read_target
+from mailproxy.auth.target_fields import Approach, BadField, Destination, approach_of, is_proxied, read_target
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_server_lines import render_words
 
@@ -50,6 +50,10 @@ class Account:
     """Fields for the worker, rendered; secret, as `pass` may be among them."""
     destination: Destination | None
     """What has to be decided at each login and belongs behind `words`."""
+    approach: Approach | None
+    """The backend, if proxied; `destination`, if there is one, has the last word about host and port."""
+    addresses: str
+    """Those of the backend, split by commas, unless there is a `destination`."""
     fault: str
     """Why the row cannot be used, for the log, without anything secret; empty if it can."""
 
@@ -58,9 +62,13 @@ def read_row(row: Row, default_scheme: str) -> Account:
     """Work out what a row means; whatever is wrong with it becomes the account's `fault`."""
     fields = {k: v for k, v in row.fields.items() if v or k not in _EMPTY_IS_ABSENT}
     fault, words, destination = "", b"", None
+    approach, addresses = None, ""
     try:
         sent, destination = _sent(fields)
         words = render_words(sent)
+        if "proxy" in sent:
+            approach = approach_of(sent)
+            addresses = sent.get("hostip") or approach.host
         fields.get("user", "").encode("utf-8", "surrogateescape")
     except BadField as problem:
         fault = str(problem)
@@ -84,6 +92,8 @@ def read_row(row: Row, default_scheme: str) -> Account:
         allow_nets=fields.get("allow_nets", ""),
         words=words,
         destination=destination,
+        approach=approach,
+        addresses=addresses,
         fault=fault,
     )
 

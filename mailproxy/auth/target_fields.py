@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -60,6 +60,39 @@ class Destination(NamedTuple):
     """The local address, whose family is the only one that can be used; or empty."""
     has_tls_port: bool
     """Whether the default port is the one where TLS comes first."""
+
+
+class Approach(NamedTuple):
+    """How a worker gets to a backend: all that decides what it is told there before a login."""
+
+    host: str
+    """Whose certificate is expected: an address or a name."""
+    port: str
+    """Empty for the default."""
+    tls: str
+    """`yes` or `any-cert`; empty for none."""
+    is_starttls: bool
+    source_ip: str
+    has_header: bool
+    """Whether a header of the PROXY protocol comes first."""
+
+    @property
+    def has_tls_port(self) -> bool:
+        """Whether TLS comes first."""
+        return bool(self.tls) and not self.is_starttls
+
+
+def approach_of(sent: Mapping[str, str]) -> Approach:
+    """Return it from the fields that the worker is sent."""
+    starttls = sent.get("starttls", "")
+    return Approach(
+        sent.get("host", ""),
+        sent.get("port", ""),
+        starttls or sent.get("ssl", ""),
+        bool(starttls),
+        sent.get("source_ip", ""),
+        "haproxy" in sent,
+    )
 
 
 def is_proxied(fields: dict[str, str]) -> bool:

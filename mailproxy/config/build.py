@@ -165,6 +165,7 @@ def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSetti
         imap_id_log=bool(section["imap_id_log"].strip()),
         verbose_proctitle=section["verbose_proctitle"],
         capability=section[f"{name}_capability"] or CAPABILITY[name],
+        capability_is_limited=not section[f"{name}_capability"],
         auth_verbose=any(auth.verbose for auth in auths),
         auth_debug=any(auth.debug for auth in auths),
     )

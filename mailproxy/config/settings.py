@@ -105,6 +105,8 @@ class LoginSettings:
     verbose_proctitle: bool
     capability: str
     """`imap_capability` or `pop3_capability`; the default of the protocol when not set."""
+    capability_is_limited: bool
+    """Whether only that part is told to clients which all backends have; not when it was set."""
     auth_verbose: bool
     auth_debug: bool
 

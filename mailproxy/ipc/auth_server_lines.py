@@ -79,11 +79,21 @@ def check_version(words: list[bytes]) -> None:
         raise PeerViolation("incompatible version of the auth protocol")
 
 
-def render_greeting(mechanisms: Iterable[Mechanism], server_pid: int, connection_id: int) -> bytes:
-    """Return everything that a new connection is told, mechanisms in the order given."""
+def render_greeting(
+    mechanisms: Iterable[Mechanism], server_pid: int, connection_id: int, news: bytes = b""
+) -> bytes:
+    """Return everything that a new connection is told, mechanisms in the order given; `news` are lines."""
     lines = [b"\t".join([b"MECH", mech.name, *sorted(mech.flags)]) + b"\n" for mech in mechanisms]
-    lines.append(VERSION_LINE + b"SPID\t%d\nCUID\t%d\nDONE\n" % (server_pid, connection_id))
+    lines.append(VERSION_LINE + b"SPID\t%d\nCUID\t%d\n%sDONE\n" % (server_pid, connection_id, news))
     return b"".join(lines)
+
+
+def render_lacking(service: bytes, words: Iterable[bytes]) -> bytes:
+    """Return a LACKING line, ours: the capabilities that not every backend of a service has.
+
+    It comes within the greeting or at any time after it, and replaces the one before.
+    """
+    return b"\t".join([b"LACKING", service, *sorted(words)]) + b"\n"
 
 
 def render_words(fields: Mapping[str, str]) -> bytes:

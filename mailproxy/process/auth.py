@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -34,6 +34,8 @@ from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.passdb import open_passdb
 from mailproxy.process.auth_client import AuthClient, Shared
+from mailproxy.process.prober import Prober
+from mailproxy.process.question import Question
 from mailproxy.userdb import open_userdb
 
 Log = Callable[[Level, str], None]
@@ -55,11 +57,13 @@ def run(
     channel: socket.socket,
     log: Log,
     confine: Callable[[], None],
+    questions: Mapping[str, Question],
 ) -> None:
     """Serve until retired, terminated or left alone by the master.
 
-    Takes over the sockets. `log` must be thread-safe, `confine` drops the privileges. Raises SystemExit
-    with 89, after a fatal log line, when the configuration cannot be served.
+    Takes over the sockets. `log` must be thread-safe, `confine` drops the privileges, `questions` are what
+    backends are asked, by service. Raises SystemExit with 89, after a fatal log line, when the configuration
+    cannot be served.
     """
     try:
         offers = _offers(settings)
@@ -73,7 +77,7 @@ def run(
     confine()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     threading.stack_size(_STACK_BYTES)
-    server = _Server(settings, chain, offers, listeners, channel, log)
+    server = _Server(settings, chain, offers, listeners, channel, log, questions)
     server.serve()
     for link in chain.links:
         link.passdb.close()
@@ -101,6 +105,7 @@ class _Server:
         listeners: list[socket.socket],
         channel: socket.socket,
         log: Log,
+        questions: Mapping[str, Question],
     ) -> None:
         self._settings = settings
         self._log = log
@@ -121,11 +126,16 @@ class _Server:
             lambda request, line: request.outlet.deliver(request, line),
         )
         resolver = Resolver(self._dns_pool.submit, lambda: self._reactor.now, log)
-        self._engine = Engine(settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log)
+        self._prober = prober = Prober(self._reactor, questions, log, self._tell_workers)
+        self._engine = Engine(
+            settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log, prober.used
+        )
         debug = settings.debug or settings.debug_passwords
         # Tokens open other doors too, so they are in no log, whatever the settings.
         shows_secrets = settings.debug_passwords and TOKEN_MECHANISMS.isdisjoint(settings.mechanisms)
-        self._shared = Shared(self._reactor, self._engine, self._delay, offers, log, debug, shows_secrets)
+        self._shared = Shared(
+            self._reactor, self._engine, self._delay, offers, log, debug, shows_secrets, prober.lines
+        )
         self._hostname = socket.gethostname().encode()
         self._realms = tuple(realm.encode() for realm in settings.realms)
 
@@ -153,6 +163,7 @@ class _Server:
         reactor.run()
         for client in list(self._clients):
             client.close()
+        self._prober.close()
         signals.close()
         self._pool.close()
         self._dns_pool.close()
@@ -182,6 +193,10 @@ class _Server:
         self._clients.discard(client)
         self._leave_if_idle()
 
+    def _tell_workers(self, line: bytes) -> None:
+        for client in self._clients:
+            client.tell(line)
+
     def _on_results(self, pool: Pool, _events: int) -> None:
         self._engine.now = self._reactor.now
         pool.collect()
@@ -207,6 +222,7 @@ class _Server:
         if self._retiring:
             return
         self._retiring = True
+        self._prober.close()
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             self._reactor.remove(listener.fileno())

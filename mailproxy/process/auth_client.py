@@ -39,6 +39,8 @@ class Shared(NamedTuple):
     log: Callable[[Level, str], None]
     debug: bool
     debug_passwords: bool
+    news: Callable[[], bytes]
+    """Lines for a worker that has just connected."""
 
 
 class AuthClient:
@@ -74,7 +76,7 @@ class AuthClient:
         }
         shared.reactor.add(self._fd, READ, self._on_event)
         announced = [offer.announced for offer in shared.offers.values()]
-        self._send(lines.render_greeting(announced, context.server_pid, context.connection_id))
+        self._send(lines.render_greeting(announced, context.server_pid, context.connection_id, shared.news()))
 
     # -- input ----------------------------------------------------------------------------------------
 
@@ -156,6 +158,10 @@ class AuthClient:
         request = self._requests.pop(lines.parse_cancel(words), None)
         if request is not None:
             self._abandon(request)
+
+    def tell(self, line: bytes) -> None:
+        """Send a line that nobody asked for; who does not know it ignores it."""
+        self._send(line)
 
     # -- answers, called by the engine ----------------------------------------------------------------
 

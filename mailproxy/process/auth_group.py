@@ -16,13 +16,25 @@ _OTHERS_S = 0.2
 
 
 class AuthGroup:
-    """Owns the links. `on_ready` is called once, at the end of the first handshake with any of them."""
+    """Owns the links.
 
-    def __init__(self, reactor: Reactor, shares: Shares, log: Log, on_ready: Callable[[], None]) -> None:
+    `on_ready` is called once, at the end of the first handshake with any of them, `on_news` when what one of
+    them knows about backends has changed after its first handshake.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        shares: Shares,
+        log: Log,
+        on_ready: Callable[[], None],
+        on_news: Callable[[], None],
+    ) -> None:
         self._reactor = reactor
         self._shares = shares
         self._on_ready: Callable[[], None] | None = on_ready
-        self._links = [AuthLink(reactor, name, log, self._on_link_ready) for name in shares.names]
+        self._on_news = on_news
+        self._links = [AuthLink(reactor, name, log, self._on_link_ready, on_news) for name in shares.names]
         self._unused = set(self._links)
         self._turn = 0
         self._others: Timer | None = None
@@ -57,6 +69,8 @@ class AuthGroup:
             self.mechanisms = next(link.mechanisms for link in self._links if link.is_ready)
             on_ready, self._on_ready = self._on_ready, None
             on_ready()
+        else:
+            self._on_news()
 
     def link_for(self, mechanism: bytes, response: bytes | None) -> AuthLink:
         """Return the link to the process that has this user; to any when nobody knows yet who he is."""
@@ -68,6 +82,10 @@ class AuthGroup:
         order = self._links[begin:] + self._links[:begin]
         link = self._use(order[0])
         return link if link.is_ready else next((other for other in order if other.is_ready), link)
+
+    def lacking(self, service: bytes) -> frozenset[bytes]:
+        """Return the capabilities that not every backend has, as far as any of the processes knows."""
+        return frozenset().union(*(link.lacking.get(service, frozenset()) for link in self._links))
 
     def close(self) -> None:
         """Let go of the sockets; nothing is asked any more."""

@@ -45,13 +45,24 @@ class Asker(Protocol):
 
 
 class AuthLink:
-    """Owns the socket to `path`. `on_ready` is called at the end of the first handshake."""
+    """Owns the socket to `path`.
 
-    def __init__(self, reactor: Reactor, path: str, log: Log, on_ready: Callable[[], None]) -> None:
+    `on_ready` is called at the end of the first handshake, `on_news` when `lacking` changed after that.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        path: str,
+        log: Log,
+        on_ready: Callable[[], None],
+        on_news: Callable[[], None],
+    ) -> None:
         self._reactor = reactor
         self._path = path
         self._log = log
         self._on_ready: Callable[[], None] | None = on_ready
+        self._on_news = on_news
         self._socket: socket.socket | None = None
         self._is_ready = False
         self._in = b""
@@ -65,9 +76,12 @@ class AuthLink:
         self._delay_s = _RECONNECT_MIN_S
         self._reconnect: Timer | None = None
         self._handshake: list[Mechanism] = []
+        self._heard: dict[bytes, frozenset[bytes]] = {}
         self._sweep_armed = False
         self.mechanisms: tuple[Mechanism, ...] = ()
         """As announced; empty before the first handshake."""
+        self.lacking: dict[bytes, frozenset[bytes]] = {}
+        """By service, which capabilities not every backend has, upper case; only our auth knows."""
         self.auth_pid = b""
         self.connect_id = b""
 
@@ -91,7 +105,7 @@ class AuthLink:
             self._connect_later()
             return
         self._socket = link
-        self._in, self._handshake = b"", []
+        self._in, self._handshake, self._heard = b"", [], {}
         self._reactor.add(link.fileno(), READ, self._on_events)
         self._unsent = b"VERSION\t1\t0\nCPID\t%d\n" % os.getpid()
         self._ask_flush()
@@ -203,6 +217,9 @@ class AuthLink:
                 self._deliver(parse_reply(words))
             elif not self._is_ready:
                 self._shake_hands(words)
+            elif words[0] == b"LACKING":
+                self._hear(words)
+                self._take_news()
 
     def _deliver(self, reply: Reply) -> None:
         request_id = reply.request_id
@@ -225,15 +242,28 @@ class AuthLink:
                 self.auth_pid = pid
             case [b"CUID", connect_id, *_]:
                 self.connect_id = connect_id
+            case [b"LACKING", *_]:
+                self._hear(words)
             case [b"DONE", *_]:
                 self._become_ready()
             case _:
                 pass
 
+    def _hear(self, words: list[bytes]) -> None:
+        if len(words) > 1:
+            self._heard[words[1]] = frozenset(words[2:])
+
+    def _take_news(self) -> None:
+        if self._heard != self.lacking:
+            self.lacking = dict(self._heard)
+            if self._on_ready is None:
+                self._on_news()
+
     def _become_ready(self) -> None:
         self._is_ready = True
         self._delay_s = _RECONNECT_MIN_S
         self.mechanisms = tuple(self._handshake)
+        self._take_news()
         self._ask_flush()
         if self._on_ready is not None:
             on_ready, self._on_ready = self._on_ready, None

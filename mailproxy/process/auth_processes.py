@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mailproxy.base.level import Level
@@ -13,6 +13,7 @@ from mailproxy.config.settings import AuthSettings, Settings
 from mailproxy.net.reactor import Reactor
 from mailproxy.process import child
 from mailproxy.process.auth_sockets import AuthSockets
+from mailproxy.process.question import Question
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.title import set_title
 
@@ -49,6 +50,7 @@ class AuthProcesses:
         spawner: Spawner,
         log: Callable[[Level, str], None],
         sockets: AuthSockets,
+        questions: Callable[[], Mapping[str, Question]],
         owner: object,
         on_all_ready: Callable[[], None],
         on_failed: Callable[[], None],
@@ -57,6 +59,7 @@ class AuthProcesses:
         self._reactor = reactor
         self._spawner = spawner
         self._log = log
+        self._questions = questions
         self._owner = owner
         self._on_all_ready = on_all_ready
         self._on_failed = on_failed
@@ -89,7 +92,7 @@ class AuthProcesses:
 
             # Imported here alone: the threads that it brings would cost every other child (see title).
             auth = importlib.import_module("mailproxy.process.auth")
-            auth.run(section, place.listeners, channel, child.ChildLog().write, confine)
+            auth.run(section, place.listeners, channel, child.ChildLog().write, confine, self._questions())
 
         try:
             self._spawner.spawn(place.role, "auth", self._owner, place.listeners, body)

@@ -18,8 +18,9 @@ from mailproxy.process import child, login
 from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
+from mailproxy.process.question import Question
 from mailproxy.process.spawner import Child, Spawner
-from mailproxy.session.policy import Policy
+from mailproxy.session.policy import Policy, words_of_backends
 from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
@@ -51,7 +52,15 @@ class Generation:
         self._certificates = certificates
         self.auth_sockets = auth_sockets
         self._auth = AuthProcesses(
-            settings, reactor, spawner, log, auth_sockets, self, on_auth_ready, on_auth_failed
+            settings,
+            reactor,
+            spawner,
+            log,
+            auth_sockets,
+            self._questions,
+            self,
+            on_auth_ready,
+            on_auth_failed,
         )
         self._listeners: Listeners = {}
         self._groups: dict[str, GroupPolicy] = {}
@@ -62,6 +71,18 @@ class Generation:
     def start_auth(self) -> None:
         """Fork the auth processes."""
         self._auth.start()
+
+    def _questions(self) -> dict[str, Question]:
+        """Return what auth has to find out about backends, by protocol."""
+        return {
+            settings.protocol: Question(
+                words_of_backends(settings.capability),
+                self._certificates.backend.get(settings.protocol),
+                settings.login_source_ips,
+            )
+            for settings in self.settings.logins
+            if settings.capability_is_limited
+        }
 
     # -- login workers ------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class Worker:
         self.log = self._log_lines.write
         self._master = MasterLink(self.reactor, self.log, self._on_order, self._lose_master)
         self.pipes = PipePool()
-        self.policy = policy
+        self.policy = self._whole_policy = policy
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
@@ -100,7 +100,10 @@ class Worker:
         stock_words = min(self._limit, _STOCK_WORDS)
         self.tags = _RandomWords(_TAG_CHARS, stock_words)
         self._session_ids = _RandomWords(_SESSION_ID_CHARS, stock_words)
-        self.auths = [AuthGroup(self.reactor, shares, self.log, self._on_auth_ready) for shares in auths]
+        self.auths = [
+            AuthGroup(self.reactor, shares, self.log, self._on_auth_ready, self._limit_policy)
+            for shares in auths
+        ]
         self._auth_of: dict[bytes, AuthGroup] = {}
         self._auths_awaited = len(self.auths)
         self._pid = 0
@@ -159,7 +162,15 @@ class Worker:
             self._auth_of = {m.name: group for group in groups for m in group.mechanisms}
             if mechanisms != self.policy.mechanisms:
                 self.policy = make_policy(self._settings, list(mechanisms.values()), self.tls is not None)
+            self._whole_policy = self.policy
+            self._limit_policy()
             self._settle()
+
+    def _limit_policy(self) -> None:
+        """Offer no more than what auth knows every backend to have."""
+        if self._settings.capability_is_limited and self._auths_awaited == 0:
+            lacking = [group.lacking(self.service) for group in self.auths]
+            self.policy = self._whole_policy.without(frozenset().union(*lacking))
 
     def link_for(self, mechanism: bytes, response: bytes | None) -> AuthLink:
         """Return the link to the user's process of the first auth section that offers the mechanism."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -43,8 +44,14 @@ class Policy:
     """Immutable after construction and shared by all sessions of a worker."""
 
     __slots__ = (
+        "_disable_plaintext_auth",
         "_faces",
+        "_fixed",
+        "_greeting",
+        "_in_greeting",
         "_networks",
+        "_tls_available",
+        "_tls_required",
         "apop_offered",
         "backend_port",
         "backend_tls_port",
@@ -106,30 +113,37 @@ class Policy:
         self.verbose = verbose
         self.host_name = host_name
         self.log_line = LogLine(log_format_elements, log_format)
-        words = greeting.encode("utf-8", "surrogateescape")
-        fixed = capability.encode("ascii", "replace")
+        self._greeting = greeting.encode("utf-8", "surrogateescape")
+        self._in_greeting = greeting_capability
+        self._fixed = _words(capability)
+        self._disable_plaintext_auth = disable_plaintext_auth
+        self._tls_available = tls_available
+        self._tls_required = tls_required
         self._networks = [ip_network(network, strict=False) for network in trusted_networks]
-
-        def face(client: _Kind) -> Face:
-            refusal = TLS_ACTIVE if client.has_tls else b"" if tls_available else TLS_MISSING
-            login_allowed = client.has_tls or not tls_required
-            return self._face(
-                words,
-                fixed,
-                in_greeting=greeting_capability or client.is_trusted,
-                plaintext_allowed=login_allowed and (client.is_secured or not disable_plaintext_auth),
-                login_allowed=login_allowed,
-                starttls_refusal=refusal,
-                is_trusted=client.is_trusted,
-            )
-
         self._faces: dict[tuple[bool, bool, bool], Face] = {
-            kind: face(kind) for kind in map(_Kind._make, product((False, True), repeat=3))
+            kind: self._face(kind) for kind in map(_Kind._make, product((False, True), repeat=3))
         }
+
+    def without(self, lacking: Collection[bytes]) -> Policy:
+        """Return the same with fewer capabilities for clients; `lacking` is upper case.
+
+        It may be made for a single login, so faces are made when they are asked for.
+        """
+        fixed = [word for word in self._fixed if word.upper() not in lacking]
+        if fixed == self._fixed:
+            return self
+        limited = copy.copy(self)
+        limited._fixed = fixed
+        limited._faces = {}
+        return limited
 
     def face(self, client: Client) -> Face:
         """Return what a client may be told, as he is connected now."""
-        return self._faces[bool(client.tls), client.secured, client.is_trusted]
+        kind = (bool(client.tls), client.secured, client.is_trusted)
+        face = self._faces.get(kind)
+        if face is None:
+            face = self._faces[kind] = self._face(_Kind._make(kind))
+        return face
 
     def trusts(self, address: str) -> bool:
         """Whether a peer at this IP address may say for whom he speaks; he also counts as secured."""
@@ -142,24 +156,19 @@ class Policy:
             if not mechanism.is_private and (plaintext_allowed or not mechanism.is_plaintext)
         ]
 
-    def _face(
-        self,
-        greeting: bytes,
-        fixed: bytes,
-        *,
-        in_greeting: bool,
-        plaintext_allowed: bool,
-        login_allowed: bool,
-        starttls_refusal: bytes,
-        is_trusted: bool,
-    ) -> Face:
+    def _face(self, client: _Kind) -> Face:
+        starttls_refusal = TLS_ACTIVE if client.has_tls else b"" if self._tls_available else TLS_MISSING
+        login_allowed = client.has_tls or not self._tls_required
+        plaintext_allowed = login_allowed and (client.is_secured or not self._disable_plaintext_auth)
+        is_trusted, greeting = client.is_trusted, self._greeting
+        fixed = b" ".join(self._fixed)
         names = self._offered(plaintext_allowed) if login_allowed else []
         listing = b""
         if self.protocol is LoginProtocol.IMAP:
-            if is_trusted and b"ID" not in fixed.split():
+            if is_trusted and b"ID" not in self._fixed:
                 fixed += b" ID"  # Or he would never say for whom he speaks, nor how often it was passed on.
             words = imap.capability(fixed, names, not starttls_refusal, not plaintext_allowed)
-            code = b"[CAPABILITY %s] " % words if in_greeting else b""
+            code = b"[CAPABILITY %s] " % words if self._in_greeting or is_trusted else b""
             banner = b"* OK %s%s\r\n" % (code, greeting)
             capability = b"* CAPABILITY %s\r\n" % words
         else:
@@ -190,6 +199,19 @@ class Policy:
         if self.protocol is LoginProtocol.IMAP:
             return ImapBackend(account, tag, send)
         return Pop3Backend(account, tag, send)
+
+
+# What we do ourselves before the login, whatever backends can.
+_OURS = frozenset((b"IMAP4REV1", b"SASL-IR", b"LOGIN-REFERRALS", b"ID"))
+
+
+def _words(capability: str) -> list[bytes]:
+    return capability.encode("ascii", "replace").split()
+
+
+def words_of_backends(capability: str) -> frozenset[bytes]:
+    """Return those capabilities, upper case, that a client uses after the login: no backend may lack them."""
+    return frozenset(word.upper() for word in _words(capability)) - _OURS
 
 
 def _is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:

@@ -15,6 +15,7 @@ from typing import Self
 
 import psutil
 
+from mailproxy.config.build import CAPABILITY
 from tests.harness.folder import open_folder
 from tests.harness.ports import free_port
 from tests.harness.wait import wait_until
@@ -32,10 +33,10 @@ protocols = imap pop3
 ssl_disable = yes
 protocol imap {{
   listen = {host}:{imap_port}
-}}
+{imap_more}}}
 protocol pop3 {{
   listen = {host}:{pop3_port}
-}}
+{pop3_more}}}
 """
 
 
@@ -59,6 +60,8 @@ class Proxy:
         self.base_dir = self.folder / "base"
         self.imap_port = free_port()
         self.pop3_port = free_port()
+        self.probes = False
+        """Whether backends are asked for their capabilities; scripts would count that as a login."""
         self.pid = 0
         self.program = ["-m", "mailproxy.cli"]
         """What Python runs; a test may put another in its place that changes a constant first."""
@@ -74,6 +77,8 @@ class Proxy:
             host=HOST,
             imap_port=self.imap_port,
             pop3_port=self.pop3_port,
+            imap_more="" if self.probes else f"  imap_capability = {CAPABILITY['imap']}\n",
+            pop3_more="" if self.probes else f"  pop3_capability = {CAPABILITY['pop3']}\n",
         )
         self.configuration.write_text(head + rest)
         if sql:

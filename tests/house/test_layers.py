@@ -39,8 +39,8 @@ NOT_PURE = frozenset(
     )
 )
 SHELLS = ("master", "auth", "login")
-# What every kind of process does first.
-SHARED_BY_SHELLS = {"child", "title"}
+# What every kind of process does first, and how a backend is reached, for a login or for a question.
+SHARED_BY_SHELLS = {"child", "title", "backend_link", "own_fault", "source_addresses", "question"}
 # The one place that knows what each kind of child runs.
 WIRING = {("auth_processes", "auth"), ("generation", "login")}
 # What they load when a configuration asks for it: drivers, libraries for hashes.

@@ -49,9 +49,10 @@ def behind_header(authority: Authority) -> Iterator[DovecotBackend]:
 def test_dovecot_logs_the_client(
     proxy: TlsProxy, behind_header: DovecotBackend, protocol: str, way: str
 ) -> None:
-    """In the clear, in front of TLS and of STARTTLS."""
+    """In the clear, in front of TLS and of STARTTLS; and it is asked what it can do by the same way."""
     port = PORTS[protocol, way]
     proxy.add(JOHN, f"host={NAME} hostip={behind_header.host} port={port} haproxy=yes {way}")
+    proxy.probes = True
     proxy.begin()
     before = behind_header.log.read_text()
     with proxy.secure(protocol, source=CLIENT) as client:
@@ -69,6 +70,10 @@ def test_dovecot_logs_the_client(
     assert f"rip={CLIENT}," in line
     assert f"lip={HOST}," in line
     assert (", TLS" in line) == bool(way)
+    wait_until(
+        "Dovecot was asked, too", lambda: "Aborted login" in behind_header.log.read_text()[len(before) :]
+    )
+    assert "Can't learn" not in proxy.log_text()
 
 
 def test_the_header_comes_before_tls(proxy: TlsProxy) -> None:

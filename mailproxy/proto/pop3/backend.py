@@ -6,6 +6,7 @@ Neither APOP nor an initial response is used; only XCLIENT goes ahead of the log
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mailproxy.base.text import printable
 from mailproxy.proto import sasl
@@ -36,7 +37,7 @@ class Pop3Backend:
         self._awaits_error = account.mechanism in sasl.OAUTH
         self._takes_xclient = False
         self._pieces: list[bytes] = []
-        self._handle: Callable[[Pop3Backend, bytes, bytes], Verdict] = Pop3Backend._on_banner
+        self._handle: Callable[[Any, bytes, bytes], Verdict] = Pop3Backend._on_banner
 
     @property
     def buffer(self) -> LineBuffer:

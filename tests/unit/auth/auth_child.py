@@ -19,6 +19,7 @@ from mailproxy.base.level import Level
 from mailproxy.config.settings import AuthSettings, DatabaseSettings
 from mailproxy.ipc.status import Order, State, Status, parse_status, render_order
 from mailproxy.process import auth
+from mailproxy.process.question import Question
 
 CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@"
 DEADLINE_S = 10.0
@@ -142,7 +143,14 @@ class Connection:
 class AuthChild:
     """Forks `process.auth.run`; log lines are collected in a file."""
 
-    def __init__(self, where: Path, settings: AuthSettings, passdbs: list[Passdb] | None = None) -> None:
+    def __init__(
+        self,
+        where: Path,
+        settings: AuthSettings,
+        passdbs: list[Passdb] | None = None,
+        questions: dict[str, Question] | None = None,
+    ) -> None:
+        self._questions = questions or {}
         self.path = str(where / "auth")
         self._log_path = where / "log"
         self._log_path.touch()
@@ -178,7 +186,7 @@ class AuthChild:
             opened = iter(passdbs)
             vars(auth)["open_passdb"] = lambda database, log: next(opened)
         try:
-            auth.run(settings, [listener], channel, log, lambda: None)
+            auth.run(settings, [listener], channel, log, lambda: None, self._questions)
         except SystemExit as leaving:
             return int(str(leaving.code))
         except BaseException as error:

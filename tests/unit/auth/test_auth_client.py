@@ -32,6 +32,7 @@ class Pair:
         self.jobs: list[tuple[Callable[[], object], Callable[..., None]]] = []
         self.logged: list[str] = []
         self.gone: list[AuthClient] = []
+        self.news = b""
         self.delay: FailureDelay[Request] = FailureDelay(
             self.reactor.now,
             FAILURE_TICK_S,
@@ -40,9 +41,9 @@ class Pair:
         )
         chain = open_chain(SETTINGS, lambda _database: table)
         resolver = Resolver(self.submit, lambda: self.reactor.now, self.log)
-        engine = Engine(SETTINGS, chain, None, self.submit, resolver.resolve_all, self.log)
+        engine = Engine(SETTINGS, chain, None, self.submit, resolver.resolve_all, self.log, lambda *_: None)
         offers = {name.encode(): offer for name, offer in OFFERS.items()}
-        shared = Shared(self.reactor, engine, self.delay, offers, self.log, False, False)
+        shared = Shared(self.reactor, engine, self.delay, offers, self.log, False, False, lambda: self.news)
         ours, self.worker = socket.socketpair()
         ours.setblocking(False)
         self.worker.setblocking(False)
@@ -82,6 +83,16 @@ def pair() -> Iterator[Pair]:
     made = Pair(Table({"john": Row(b"s", {})}, blocking=True))
     yield made
     made.close()
+
+
+def test_unasked_lines(pair: Pair) -> None:
+    """They come between answers, whole."""
+    pair.client.tell(b"LACKING\timap\n")
+    pair.client.tell(b"LACKING\tpop3\tTOP\n")
+    pair.turn()
+    assert pair.received() == b"LACKING\timap\nLACKING\tpop3\tTOP\n"
+    pair.client.close()
+    pair.client.tell(b"LACKING\timap\n")
 
 
 def test_line_in_pieces(pair: Pair) -> None:

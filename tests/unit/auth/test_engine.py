@@ -19,6 +19,7 @@ from mailproxy.auth.mechanisms.claim import Claim, Context
 from mailproxy.auth.mechanisms.registry import OFFERS
 from mailproxy.auth.request import Request
 from mailproxy.auth.resolver import Resolver
+from mailproxy.auth.target_fields import Approach
 from mailproxy.base.level import Level
 from mailproxy.config.settings import DatabaseSettings
 from mailproxy.ipc.auth_server_lines import parse_ask
@@ -63,7 +64,16 @@ class Room:
         self.mechanism = mechanism
         self.names: dict[str, tuple[str, ...]] = {}
         resolver = Resolver(self.submit, lambda: self.engine.now, self.log, self.query)
-        self.engine = Engine(settings, self.chain, self.cache, self.submit, resolver.resolve_all, self.log)
+        self.used: list[tuple[str, Approach, str]] = []
+        self.engine = Engine(
+            settings,
+            self.chain,
+            self.cache,
+            self.submit,
+            resolver.resolve_all,
+            self.log,
+            lambda *backend: self.used.append(backend),
+        )
         self.engine.now = 1000.0
 
     def submit(self, work: Callable[[], object], done: Callable[..., None]) -> bool:
@@ -850,3 +860,36 @@ def test_token_of_a_denied_user() -> None:
     room = Room(denied, john(proxy_mech="XOAUTH2"), flags=flags("deny", ""), mechanism="XOAUTH2")
     room.begin(XOAUTH2)
     assert room.lines == [FAIL]
+
+
+# -- which backends are used --------------------------------------------------------------------------
+
+
+def test_each_accepted_login_tells_its_backend() -> None:
+    """A refused one does not, nor one that goes nowhere."""
+    room = Room(john(port="1143", ssl="yes", starttls="any-cert", haproxy="yes", source_ip="10.0.0.9"))
+    room.login(password=b"wrong")
+    assert room.used == []
+    room.login()
+    room.login()
+    approach = Approach("10.0.0.1", "1143", "any-cert", True, "10.0.0.9", True)
+    assert room.used == [("imap", approach, "10.0.0.1")] * 2
+    assert not approach.has_tls_port
+    room = Room(Table({"john": Row(b"s", {"nologin": ""})}))
+    room.login()
+    assert room.used == []
+
+
+def test_a_backend_with_a_name_has_the_addresses_of_now() -> None:
+    """Given by the row, or by DNS; of several servers the first to be tried."""
+    room = Room(john(host="mail", hostip="10.0.0.2,10.0.0.3"))
+    room.login()
+    assert room.used == [("imap", Approach("mail", "", "", False, "", False), "10.0.0.2,10.0.0.3")]
+    room = Room(john(host="one:1143,two", ssl="yes"))
+    room.names = {"one": ("10.0.0.4", "::4"), "two": ("10.0.0.5",)}
+    room.login()
+    room.run_jobs()
+    room.run_jobs()
+    approach = Approach("one", "1143", "yes", False, "", False)
+    assert approach.has_tls_port
+    assert room.used == [("imap", approach, "10.0.0.4,::4")]

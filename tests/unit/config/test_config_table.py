@@ -224,6 +224,6 @@ def test_every_field_of_the_result_has_a_setting() -> None:
         for kind in (LoginSettings, AuthSettings, TlsSettings, LogSettings)
         for field in dataclasses.fields(kind)
     }
-    made_up = {"protocol", "tls", "capability", "auth_verbose", "auth_debug", "name"}
+    made_up = {"protocol", "tls", "capability", "capability_is_limited", "auth_verbose", "auth_debug", "name"}
     made_up |= {"required", "local_names", "passdbs", "userdbs", "client_sockets"}
     assert fields - made_up <= known

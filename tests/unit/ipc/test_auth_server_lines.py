@@ -14,6 +14,7 @@ from mailproxy.ipc.auth_server_lines import (
     parse_continue,
     render_fail,
     render_greeting,
+    render_lacking,
     render_ok,
     render_words,
 )
@@ -84,6 +85,13 @@ def test_greeting() -> None:
     mechanisms = [Mechanism(b"PLAIN", frozenset([b"plaintext"]))]
     assert render_greeting(mechanisms, 12, 3) == (
         b"MECH\tPLAIN\tplaintext\nVERSION\t1\t0\nSPID\t12\nCUID\t3\nDONE\n"
+    )
+
+
+def test_greeting_with_news() -> None:
+    news = render_lacking(b"imap", {b"SORT", b"IDLE"}) + render_lacking(b"pop3", ())
+    assert render_greeting((), 12, 3, news) == (
+        b"VERSION\t1\t0\nSPID\t12\nCUID\t3\nLACKING\timap\tIDLE\tSORT\nLACKING\tpop3\nDONE\n"
     )
 
 

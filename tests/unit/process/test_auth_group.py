@@ -34,7 +34,14 @@ class Stage:
             listener.bind(name)
             listener.listen()
             listener.setblocking(False)
-        self.group = AuthGroup(self.reactor, Shares(names), self._log, self._on_ready)
+        self.news: list[frozenset[bytes]] = []
+        self.group = AuthGroup(
+            self.reactor,
+            Shares(names),
+            self._log,
+            self._on_ready,
+            lambda: self.news.append(self.group.lacking(b"imap")),
+        )
 
     def _log(self, level: Level, text: str) -> None:
         pass
@@ -139,3 +146,18 @@ def test_a_first_process_that_is_dead_holds_nobody_up(
     stage.group.connect()
     stage.turn_until(lambda: stage.ready == 1)
     assert 1 not in stage.called()
+
+
+def test_each_process_knows_backends_of_its_own(new_stage: Callable[..., Stage]) -> None:
+    """What any of them has found out to be lacking is lacking."""
+    stage = new_stage(2)
+    stage.group.connect()
+    stage.turn_until(lambda: stage.ready == 1)
+    assert stage.news == []
+    for number in range(100):
+        stage.number_of(b"u%d" % number)
+    stage.turn_until(lambda: stage.called() == [0, 1] and len(stage.news) == 1)
+    stage.calls[0][0].sendall(b"LACKING\timap\tIDLE\n")
+    stage.turn_until(lambda: stage.news[1:] == [{b"IDLE"}])
+    stage.calls[1][0].sendall(b"LACKING\tpop3\tTOP\nLACKING\timap\tSORT\n")
+    stage.turn_until(lambda: stage.news[-1] == {b"IDLE", b"SORT"})

@@ -45,8 +45,13 @@ class Stage:
         self.path = str(folder / "auth")
         self.log: list[tuple[Level, str]] = []
         self.ready = 0
+        self.news: list[dict[bytes, frozenset[bytes]]] = []
         self.link = AuthLink(
-            self.reactor, self.path, lambda level, text: self.log.append((level, text)), self._on_ready
+            self.reactor,
+            self.path,
+            lambda level, text: self.log.append((level, text)),
+            self._on_ready,
+            lambda: self.news.append(self.link.lacking),
         )
         self.listener: socket.socket | None = None
         self.server: socket.socket | None = None
@@ -164,6 +169,28 @@ def test_a_greeting_in_two_pieces(fresh: Stage, cut: int) -> None:
     assert [mech.name for mech in fresh.link.mechanisms] == [b"PLAIN", b"APOP"]
     assert fresh.link.mechanisms[1].is_private
     assert (fresh.link.auth_pid, fresh.link.connect_id) == (b"77", b"5")
+
+
+LACKING = {b"imap": frozenset((b"SORT", b"IDLE"))}
+
+
+def test_what_backends_lack(fresh: Stage) -> None:
+    """Known with the handshake, then told as it changes; the next auth begins anew. Others never say it."""
+    fresh.listen()
+    fresh.link.connect()
+    fresh.turn_until(fresh.has_called)
+    fresh.say(GREETING.replace(b"NEWS", b"LACKING\timap\tSORT\tIDLE"))
+    fresh.turn_until(lambda: fresh.ready)
+    assert (fresh.link.lacking, fresh.news) == (LACKING, [])
+    fresh.say(b"LACKING\timap\tSORT\tIDLE\nLACKING\nLACKING\tpop3\tTOP\n")
+    more = {**LACKING, b"pop3": frozenset((b"TOP",))}
+    fresh.turn_until(lambda: fresh.news == [more])
+    fresh.say(b"LACKING\timap\nOK\t1\n")
+    fresh.turn_until(lambda: fresh.news[1:] == [{**more, b"imap": frozenset()}])
+    fresh.hang_up()
+    fresh.turn_until(fresh.has_called)
+    fresh.say(GREETING)
+    fresh.turn_until(lambda: fresh.news[2:] == [{}])
 
 
 def test_a_batch_of_requests_is_one_write(stage: Stage) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from mailproxy.proto.frontend import Face
+from mailproxy.session.policy import words_of_backends
 from tests.harness.session_recorder import make_client, make_policy
 
 MECHANISMS = (b"CRAM-MD5", b"PLAIN", b"APOP")
@@ -29,6 +33,36 @@ def test_imap_capability(disabled: bool, secured: bool, words: bytes) -> None:
 def test_imap_greeting_with_capability() -> None:
     policy = make_policy("imap", greeting_capability=True, capability="IMAP4rev1")
     assert policy.face(SECURED).greeting == b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Dovecot ready.\r\n"
+
+
+def test_what_a_backend_lacks_is_not_offered() -> None:
+    """What we do ourselves stays, in any case of letters; so does everything that is not in the list."""
+    words = "IMAP4rev1 SASL-IR Sort IDLE LOGIN-REFERRALS ID"
+    policy = make_policy("imap", greeting_capability=True, capability=words)
+    limited = policy.without({b"SORT", b"LITERAL+"})
+    told = b"IMAP4rev1 SASL-IR IDLE LOGIN-REFERRALS ID AUTH=PLAIN"
+    assert limited.face(SECURED).capability == b"* CAPABILITY " + told + b"\r\n"
+    assert limited.face(SECURED).greeting == b"* OK [CAPABILITY " + told + b"] Dovecot ready.\r\n"
+    assert limited.face(SECURED) is limited.face(SECURED)
+    assert b" Sort " in policy.face(SECURED).capability
+    assert words_of_backends(words) == {b"SORT", b"IDLE"}
+    assert policy.without(()) is policy.without({b"X"}) is policy
+    assert limited.without({b"SORT"}) is limited
+
+
+def test_every_kind_of_client_is_limited() -> None:
+    """By the same rules as without a limit."""
+    settings: dict[str, Any] = {"disable_plaintext_auth": True, "tls_available": True}
+    for protocol in ("imap", "pop3"):
+        limited = make_policy(protocol, capability="X IDLE", **settings).without({b"IDLE"})
+        wanted = make_policy(protocol, capability="X", **settings)
+        for kind in range(8):
+            client = make_client(bool(kind & 1), "TLSv1.3" if kind & 2 else "")
+            client.is_trusted = bool(kind & 4)
+            one, other = limited.face(client), wanted.face(client)
+            assert [getattr(one, name) for name in Face.__slots__] == [
+                getattr(other, name) for name in Face.__slots__
+            ]
 
 
 def test_pop3_faces() -> None:
