@@ -279,10 +279,6 @@ class Worker:
         del self.sessions[connection]
         client = connection.client
         self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s)
-        if self._settings.login_process_per_connection:
-            # The database process should not hold a connection for each relay.
-            for group in self.auths:
-                group.close()
         if self._master.said is not State.LISTENING:
             self._settle()
 
@@ -307,6 +303,9 @@ class Worker:
             self._close_listeners()
             if count + self._lingering == 0 and not self._roster.is_telling:
                 self.reactor.stop()
+            elif not self.sessions:
+                # Not at once: we may have been called by a link that is still reading.
+                self.reactor.flush_soon(self._leave_auth)
         elif count < self._limit:
             self._listens_anyway = False
             self._acceptor.listen()
@@ -319,6 +318,11 @@ class Worker:
             state = State.FULL_WITH_LOGINS if self.sessions else State.FULL
         if state is not self._master.said:
             self._master.say(state, len(self.sessions), len(self.relays))
+
+    def _leave_auth(self) -> None:
+        """Nobody will log in here any more: relays, which may live for days, keep no auth process alive."""
+        for group in self.auths:
+            group.close()
 
     def _on_order(self, order: Order, argument: bytes, fds: list[int]) -> None:
         if order is Order.RETIRE:

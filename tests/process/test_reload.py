@@ -49,6 +49,17 @@ def test_a_good_reload_keeps_sessions(arena: Arena) -> None:
     assert not arena.proxy.log_contains("Error: ")
 
 
+def test_the_old_auth_leaves_before_sessions_end(arena: Arena) -> None:
+    """F12: nobody logs in by it any more, and sessions may live for days."""
+    session = guest(arena)
+    old_auth = pids(arena, "auth")
+    arena.proxy.sighup()
+    wait_until("the new auth is there", lambda: pids(arena, "auth") - old_auth)
+    wait_until("the old auth has left", lambda: not pids(arena, "auth") & old_auth)
+    assert echoes(session)
+    session.close()
+
+
 def test_a_reload_refuses_no_connect(new_arena: NewArena) -> None:
     """F12: logins that fall into reloads all succeed."""
     arena = new_arena("login_processes_count = 2")
