@@ -158,8 +158,7 @@ class _Server:
             self._watch(listener)
         reactor.call_later(_SWEEP_S, self._sweep)
         # Only now: from here on the master may send signals and orders.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self._channel.send(render_status(Status(State.LISTENING, 0, 0)))
+        self._report()
         reactor.run()
         for client in list(self._clients):
             client.close()
@@ -217,6 +216,12 @@ class _Server:
             return self._log(Level.ERROR, f"master: {violation}")
         if order is Order.RETIRE:
             self._retire()
+        elif order is Order.PING:
+            self._report()
+
+    def _report(self) -> None:
+        with suppress(OSError):
+            self._channel.send(render_status(Status(State.LISTENING, 0, 0)))
 
     def _retire(self) -> None:
         if self._retiring:

@@ -132,7 +132,7 @@ class Generation:
     def tick(self) -> None:
         """Look at the groups once a second."""
         for group in self._groups.values():
-            group.on_tick()
+            group.on_tick(self._reactor.now)
         self.adjust()
 
     @property

@@ -5,6 +5,7 @@ What it decides is elsewhere: which generation is in force in `succession`, how 
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import resource
@@ -24,6 +25,7 @@ from mailproxy.process.control import Actions, Control
 from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
+from mailproxy.process.pulse import Pulse
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
 from mailproxy.process.succession import Succession
 from mailproxy.process.title import set_title
@@ -43,6 +45,7 @@ class Master:
         self._spawner: Spawner
         self._ending: Ending
         self._watch: CertificateWatch
+        self._pulse: Pulse
         self._exit_status = 0
 
     # -- start --------------------------------------------------------------------------------------------
@@ -82,6 +85,7 @@ class Master:
         self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
         self._ending = Ending(self._reactor, self._spawner, self._listeners)
         self._watch = CertificateWatch(self._reactor, self._succession, self._log)
+        self._pulse = Pulse(self._reactor, self._spawner, self._log)
         self._signals = Signals(
             self._reactor,
             {
@@ -92,12 +96,15 @@ class Master:
                 signal.SIGCHLD: self._spawner.reap,
             },
         )
+        # Children inherit it: one that is killed for hanging leaves the place where it hung in the log.
+        faulthandler.enable(2)
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()
         if self._control is not None:
             self._control.start(self._reactor, self._log, self._actions())
         self._succession.start(self._reactor, self._spawner)
+        self._pulse.start()
         self._reactor.run()
         self._clean_up()
         return self._exit_status
@@ -159,6 +166,7 @@ class Master:
     def _stop(self) -> None:
         self._succession.end()
         self._watch.end()
+        self._pulse.end()
         self._ending.begin(ends_relays=self._succession.settings.shutdown_clients)
 
     def _clean_up(self) -> None:

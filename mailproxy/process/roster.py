@@ -48,7 +48,6 @@ class Roster:
         self._relays = relays
         self._protocol = protocol
         self._on_told = on_told
-        self._pid = str(os.getpid())
         self._senders: set[PacketSender] = set()
 
     def tell(self, fd: int, kicked: bytes) -> None:
@@ -107,7 +106,7 @@ class Roster:
             self._age(client.since_s),
             "0",
             "0",
-            self._pid,
+            str(os.getpid()),
         )
 
     def _relay_row(self, relay: Relay, info: RelayInfo) -> Row:
@@ -123,7 +122,7 @@ class Roster:
             self._age(info.since_s),
             str(relay.up.total_bytes),
             str(relay.down.total_bytes),
-            self._pid,
+            str(os.getpid()),
         )
 
     def _age(self, since_s: float) -> str:

@@ -27,6 +27,14 @@ _EXIT_REASONS = {
     82: "Internal logging error",
     83: "Out of memory",
     84: "exec() failed",
+    EXIT_FATAL: "Fatal failure: the reason was logged before",
+    EXIT_BUG: "Internal error: please report what was logged before",
+}
+_SIGNAL_REASONS = {
+    "SIGKILL": "by hand, or memory ran out",
+    "SIGSEGV": "a bug in a library",
+    "SIGBUS": "a bug in a library, or a file was cut",
+    "SIGSYS": "a system call that is forbidden",
 }
 _READ_BYTES = 65536
 _NEWBORN = Status(State.STARTING, 0, 0)
@@ -48,6 +56,7 @@ class Child:
     born_at_s: float
     status: Status = _NEWBORN
     """What it said last."""
+    heard_at_s: float = 0.0
     is_ready: bool = False
     ready_at_s: float = 0.0
     is_heard: bool = True
@@ -158,10 +167,12 @@ class Spawner:
         except PeerViolation as error:
             self._sink.write(Level.ERROR, f"BUG: {sender.role} (pid {sender.pid}): {error}")
             return
-        sender.status = status
+        has_changed = status.state is not sender.status.state
+        sender.status, sender.heard_at_s = status, self._reactor.now
         if not sender.is_ready and status.state is not State.STARTING:
             sender.is_ready, sender.ready_at_s = True, self._reactor.now
-        self._on_status(sender, status)
+        if has_changed:
+            self._on_status(sender, status)
 
     def reap(self) -> None:
         """Take leave of every child that has ended."""
@@ -188,7 +199,7 @@ class Spawner:
         if code:
             self.drain_logs()
         if code < 0:
-            self._sink.write(Level.ERROR, f"child {dead.pid} ({dead.kind}) killed with signal {-code}")
+            self._sink.write(Level.ERROR, f"child {dead.pid} ({dead.kind}) killed with signal {_name(-code)}")
         elif code > 0:
             reason = f" ({_EXIT_REASONS[code]})" if code in _EXIT_REASONS else ""
             self._sink.write(Level.ERROR, f"child {dead.pid} ({dead.kind}) returned error {code}{reason}")
@@ -199,6 +210,16 @@ class Spawner:
         for pipe in self._pipes.values():
             while pipe.read():
                 pass
+
+
+def _name(number: int) -> str:
+    """Return a signal's number and name; those that only the system sends are told by what they mean."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return str(number)
+    meaning = _SIGNAL_REASONS.get(name)
+    return f"{number} ({name}: {meaning})" if meaning else f"{number} ({name})"
 
 
 def _be_child(

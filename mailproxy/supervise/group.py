@@ -7,6 +7,7 @@ exceed `login_max_processes_count`.
 
 A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
 to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
+Workers that die right after they were ready, one after the other, stall it as well, until one has lived on.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from mailproxy.ipc.status import Order, State, Status
 _STALL_MIN_S = 1.0
 _STALL_MAX_S = 60.0
 _GRACE_S = 1.0
+_YOUNG_S = 1.0
+# So many young workers may be killed before it counts as a storm, or a group's whole base if that is more.
+_YOUNG_DEATHS = 3
 
 
 @dataclass(slots=True)
 class _Worker:
     is_ready: bool = False
     state: State = State.LISTENING
+    ready_at_s: float = 0.0
     full_since_s: float = 0.0
 
 
@@ -45,6 +50,8 @@ class GroupPolicy:
         self._wanted = base_count
         self._stall_s = 0.0
         self._stalled_until_s = 0.0
+        self._young_deaths = 0
+        self._young_death_at_s = 0.0
 
     @property
     def pids(self) -> list[int]:
@@ -59,13 +66,12 @@ class GroupPolicy:
     def on_status(self, pid: int, status: Status, now_s: float) -> None:
         """Take a worker's report; its first one says that it is ready."""
         worker = self._workers.get(pid)
-        if worker is None:
+        if worker is None or status.state is State.STARTING:
             return
         if not worker.is_ready:
-            worker.is_ready = True
-            if self._stall_s:
-                self._stall_s = self._stalled_until_s = 0.0
-                self._log(Level.INFO, "Created login processes successfully, unstalling")
+            worker.is_ready, worker.ready_at_s = True, now_s
+            if not self._young_deaths:
+                self._unstall()
         was_listening = worker.state is State.LISTENING
         worker.state = status.state
         is_listening = worker.state is State.LISTENING
@@ -75,15 +81,32 @@ class GroupPolicy:
 
     def on_died(self, pid: int, clean: bool, now_s: float) -> None:
         """Forget a worker; `clean` means that it left by itself with status 0."""
-        worker = self._workers.pop(pid, None)
-        if worker is None:
+        if pid not in self._workers:
             return
+        if self._young_deaths and self._has_lived_on(now_s):
+            self._young_deaths = 0
+        worker = self._workers.pop(pid)
         if worker.state is State.LISTENING:
             self.listening -= 1
         if not clean:
             self._wanted = self._base_count
         if not worker.is_ready:
             self._stall(now_s)
+        elif not clean and now_s - worker.ready_at_s < _YOUNG_S:
+            self._died_young(now_s)
+
+    def _died_young(self, now_s: float) -> None:
+        self._young_deaths += 1
+        self._young_death_at_s = now_s
+        if self._young_deaths > max(_YOUNG_DEATHS, self._base_count):
+            self._stall(now_s)
+
+    def _has_lived_on(self, now_s: float) -> bool:
+        """Whether anybody who came after the last young death is not young any more."""
+        return any(
+            worker.is_ready and self._young_death_at_s <= worker.ready_at_s <= now_s - _YOUNG_S
+            for worker in self._workers.values()
+        )
 
     def on_fork_failed(self, now_s: float) -> None:
         """Note that the system refuses another process."""
@@ -96,6 +119,11 @@ class GroupPolicy:
             self._stall_s = min(max(self._stall_s * 2, _STALL_MIN_S), _STALL_MAX_S)
             self._stalled_until_s = now_s + self._stall_s
 
+    def _unstall(self) -> None:
+        if self._stall_s:
+            self._stall_s = self._stalled_until_s = 0.0
+            self._log(Level.INFO, "Created login processes successfully, unstalling")
+
     def to_spawn(self, now_s: float) -> int:
         """How many to fork now; after failures one at a time."""
         room = self._max_count - len(self._workers)
@@ -105,9 +133,12 @@ class GroupPolicy:
             return 0 if now_s < self._stalled_until_s or unproven else min(missing, 1)
         return missing
 
-    def on_tick(self) -> None:
+    def on_tick(self, now_s: float) -> None:
         """Adjust what is wanted, once a second."""
-        if self.listening == 0:
+        if self._young_deaths and self._has_lived_on(now_s):
+            self._young_deaths = 0
+            self._unstall()
+        if self.listening == 0 and not self._stall_s:
             self._wanted = min(self._wanted * 2, self._max_count)
         elif self._wanted > self._base_count:
             self._wanted -= 1

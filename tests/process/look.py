@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 
 import psutil
 
 from tests.harness.arena import Arena
-from tests.harness.proxy import HOST, greeting
+from tests.harness.proxy import CHECKOUT, HOST, greeting
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 
@@ -72,3 +74,19 @@ def carriers(arena: Arena, clients: list[RawClient]) -> list[int]:
         if connection.raddr
     }
     return [of_peer[client.socket.getsockname()] for client in clients]
+
+
+def run_ctl(arena: Arena, *words: str, status: int = 0) -> str:
+    """Run a command as a user types it; returns what it printed, on both outputs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mailproxy.ctl", "-c", str(arena.proxy.configuration), *words],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout

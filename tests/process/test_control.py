@@ -19,23 +19,7 @@ from tests.harness.arena import Arena
 from tests.harness.proxy import CHECKOUT
 from tests.harness.wait import wait_until
 from tests.process.conftest import MODES, NewArena
-from tests.process.look import carriers, echoes, guest, pids, try_login
-
-
-def run_ctl(arena: Arena, *words: str, status: int = 0, prefix: tuple[str, ...] = ()) -> str:
-    """Run a command as a user types it; returns what it printed, on both outputs."""
-    done = subprocess.run(
-        [*prefix, sys.executable, "-m", "mailproxy.ctl", "-c", str(arena.proxy.configuration), *words],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout
-    return done.stdout
+from tests.process.look import carriers, echoes, guest, pids, run_ctl, try_login
 
 
 def rows(arena: Arena, *pattern: str) -> list[dict[str, str]]:
@@ -220,6 +204,24 @@ def as_nobody(action: Callable[[], str]) -> str:
         said = pipe.read()
     os.waitpid(pid, 0)
     return said
+
+
+def test_a_process_that_does_not_answer_is_a_gap(new_arena: NewArena) -> None:
+    """What the others say is shown."""
+    arena = new_arena(MODES["own"])
+    session = guest(arena)
+    (pid,) = carriers(arena, [session])
+    other = guest(arena)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        text = run_ctl(arena, "who", status=75)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert text.count("guest") == 1
+    assert "1 process does not answer, so the list is not complete" in text
+    assert echoes(session)
+    session.close()
+    other.close()
 
 
 def test_malformed_requests_are_refused(new_arena: NewArena) -> None:

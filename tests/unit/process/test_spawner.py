@@ -97,7 +97,7 @@ def test_orders_reach_the_child(family: Family) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (89, ""),
+        (89, " (Fatal failure: the reason was logged before)"),
         (80, " (Can't open log file)"),
         (81, " (Can't write to log file)"),
         (82, " (Internal logging error)"),
@@ -117,7 +117,9 @@ def test_what_is_said_of_a_killed_child(family: Family) -> None:
     born = family.spawn(sleep)
     os.kill(born.pid, signal.SIGKILL)
     family.turn_until(lambda: family.deaths)
-    assert family.lines() == [f"Error: child {born.pid} (login) killed with signal 9"]
+    assert family.lines() == [
+        f"Error: child {born.pid} (login) killed with signal 9 (SIGKILL: by hand, or memory ran out)"
+    ]
 
 
 def test_a_traceback_comes_before_the_word_of_the_death(family: Family) -> None:
@@ -131,7 +133,8 @@ def test_a_traceback_comes_before_the_word_of_the_death(family: Family) -> None:
     assert lines[0] == "Error: imap-login: Traceback (most recent call last):"
     assert lines[-2:] == [
         "Error: imap-login: RuntimeError: broken on purpose",
-        f"Error: child {born.pid} (login) returned error 70",
+        f"Error: child {born.pid} (login) returned error 70"
+        " (Internal error: please report what was logged before)",
     ]
 
 

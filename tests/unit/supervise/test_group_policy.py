@@ -61,12 +61,12 @@ def test_nobody_listening_doubles_what_is_wanted_and_calm_halts_it() -> None:
     for second in range(3):
         for pid in group.policy.pids:
             group.policy.on_status(pid, LOGINS, second)
-        group.policy.on_tick()
+        group.policy.on_tick(second)
     assert group.policy.to_spawn(3) == 16
     group.fork(3)
     wanted = []
     for _ in range(20):
-        group.policy.on_tick()
+        group.policy.on_tick(4)
         wanted.append(group.policy._wanted)
     assert wanted[:3] == [15, 14, 13]
     assert wanted[-1] == 2
@@ -79,7 +79,7 @@ def test_the_maximum_holds_whatever_is_wanted() -> None:
     for second in range(5):
         for pid in group.policy.pids:
             group.policy.on_status(pid, FULL, second)
-        group.policy.on_tick()
+        group.policy.on_tick(second)
         group.fork(second)
     assert len(group.policy.pids) == 6
 
@@ -167,12 +167,49 @@ def test_a_refused_fork_slows_down_too() -> None:
     assert group.policy.to_spawn(6) == 1
 
 
+def test_workers_that_die_as_soon_as_they_are_ready_are_no_storm() -> None:
+    """F02: some are forked again at once, then ever more slowly, until one lives on."""
+    group = Group(2)
+    forks = 0
+    now_s = 0.0
+    while now_s < 300:
+        for pid in group.fork(now_s):
+            forks += 1
+            group.policy.on_died(pid, clean=False, now_s=now_s + 0.1)
+        now_s += 0.5
+        group.policy.on_tick(now_s)
+    assert forks < 25
+    assert group.log == [SLOWING]
+    while not (born := group.fork(now_s)):
+        now_s += 0.5
+    group.policy.on_tick(now_s + 0.5)
+    assert group.log == [SLOWING]
+    group.policy.on_tick(now_s + 1)
+    assert group.log == [SLOWING, UNSTALLED]
+    assert len(born) + len(group.fork(now_s + 1)) == 2
+    assert not group.policy.needs_ticks
+
+
+def test_a_few_young_workers_may_be_killed() -> None:
+    """F01: who kills processes by hand is not punished, nor after hours for what was long ago."""
+    group = Group(2)
+    for hour in range(5):
+        now_s = hour * 3600.0
+        for pid in group.fork(now_s) if hour == 0 else list(group.policy.pids):
+            group.policy.on_died(pid, clean=False, now_s=now_s + 0.5 if hour == 0 else now_s)
+        assert len(group.fork(now_s + 0.5)) == 2
+        for pid in list(group.policy.pids)[:1]:
+            group.policy.on_died(pid, clean=False, now_s=now_s + 1)
+        assert len(group.fork(now_s + 1)) == 1
+    assert group.log == []
+
+
 def test_a_crash_resets_what_is_wanted() -> None:
     group = Group(2, 100)
     group.fork(0)
     for pid in (1, 2):
         group.policy.on_status(pid, LOGINS, 0)
-    group.policy.on_tick()
+    group.policy.on_tick(1)
     group.policy.on_died(1, clean=False, now_s=1)
     assert len(group.fork(1)) == 2
 
@@ -210,10 +247,13 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(seconds=strategies.floats(0.1, 70))
     def tick(self, seconds: float) -> None:
         self.now_s += seconds
-        self.group.policy.on_tick()
+        self.group.policy.on_tick(self.now_s)
 
     @precondition(lambda self: self.states)
-    @rule(index=strategies.integers(0, 7), state=strategies.sampled_from(State))
+    @rule(
+        index=strategies.integers(0, 7),
+        state=strategies.sampled_from([State.LISTENING, State.FULL_WITH_LOGINS, State.FULL]),
+    )
     def report(self, index: int, state: State) -> None:
         pid = list(self.states)[index % len(self.states)]
         self.states[pid] = state
@@ -270,7 +310,7 @@ class GroupMachine(RuleBasedStateMachine):
             policy.on_died(pid, True, self.now_s)
         for _ in range(70):
             self.now_s += 1
-            policy.on_tick()
+            policy.on_tick(self.now_s)
             self.group.fork(self.now_s)
         assert policy.listening >= 3
         assert not policy._stall_s
