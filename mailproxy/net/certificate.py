@@ -13,11 +13,11 @@ _UTC_TIME_TAG = 0x17
 
 def ends(pem: str) -> list[datetime]:
     """Return the end of each certificate of a PEM file, in its order. Raises ValueError for what is none."""
-    return [_not_after(ssl.PEM_cert_to_DER_cert(one)) for one in _PEM.findall(pem)]
+    return [end_of(ssl.PEM_cert_to_DER_cert(one)) for one in _PEM.findall(pem)]
 
 
-def _not_after(der: bytes) -> datetime:
-    """Walk to the second time of `Validity` (RFC 5280 4.1)."""
+def end_of(der: bytes) -> datetime:
+    """Return the end of a certificate, the second time of `Validity` (RFC 5280 4.1). Raises ValueError."""
     try:
         _, at, _ = _element(der, 0)
         _, at, _ = _element(der, at)

@@ -112,6 +112,10 @@ class TlsSocket:
         cipher = self._tls.cipher()
         return f"{self._tls.version()} with cipher {cipher[0]}" if cipher else ""
 
+    def peer_certificate(self) -> bytes:
+        """Return the peer's certificate in DER, verified or not; empty without one."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
     def peer_name(self) -> str:
         """Return the common name of a verified client certificate, empty without one."""
         certificate: dict[str, Any] = dict(self._tls.getpeercert() or {})

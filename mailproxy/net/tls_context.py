@@ -24,6 +24,8 @@ WARNED_BEFORE_END = timedelta(days=30)
 # Of TLS 1.2, and only with forward secrecy; those of TLS 1.3 are all good and not in such lists.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _NEVER = "!aNULL:!eNULL:!EXPORT:!LOW:!RC4:!3DES:!DES:!MD5:!IDEA:!SEED:!RC2:!PSK:!SRP:!aDSS:@SECLEVEL=2"
+# Files with more are the distribution's, and kept up to date by it.
+_OWN_AUTHORITIES = 10
 # A peer that leaves without close_notify has ended, as far as mail protocols know.
 _OPTIONS = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_IGNORE_UNEXPECTED_EOF
 _MIN_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -113,6 +115,25 @@ def certificate_ends(settings: TlsSettings) -> dict[str, datetime]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def authority_ends(ca_file: str) -> dict[str, datetime]:
+    """Return when the first authority of a file ends; nothing if it has many, as one always does soon."""
+    try:
+        found = certificate.ends(_read(ca_file))
+    except (OSError, ValueError):
+        return {}
+    return {ca_file: min(found)} if 0 < len(found) <= _OWN_AUTHORITIES else {}
+
+
+def authority_warnings(ca_file: str, now: datetime) -> list[str]:
+    """Return a line if an authority of a file has ended at `now` (UTC) or will in 30 days."""
+    lines = []
+    for file, end in authority_ends(ca_file).items():
+        if end <= now + WARNED_BEFORE_END:
+            when = f"ended on {end.date()}" if end <= now else f"ends on {end.date()}"
+            lines.append(f"SSL CA file {printable(file)}: an authority {when}")
+    return lines
 
 
 def certificate_warnings(settings: TlsSettings, now: datetime) -> list[str]:

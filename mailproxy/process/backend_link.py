@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from socket import SocketType
 from typing import Protocol
 
@@ -41,12 +42,21 @@ class BackendLink:
 
     # fmt: off
     __slots__ = (
-        "_events", "_header", "_is_over", "_listener", "_reactor", "_stream", "_tls", "_tls_at_once",
-        "_unsent",
+        "_events", "_header", "_host", "_is_over", "_listener", "_look", "_name", "_port", "_reactor",
+        "_stream", "_tls", "_tls_at_once", "_unsent",
     )
     # fmt: on
 
-    def __init__(self, reactor: Reactor, listener: Listener, tls: TlsContexts | None) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        listener: Listener,
+        tls: TlsContexts | None,
+        look: Callable[[TlsSocket, str, str, int], None] | None = None,
+    ) -> None:
+        """Let `look` see each backend after its handshake: the name expected there, address and port."""
+        self._look = look
+        self._host, self._port, self._name = "", 0, ""
         self._reactor = reactor
         self._listener = listener
         self._tls = tls
@@ -62,6 +72,7 @@ class BackendLink:
 
         `header` is sent first of all, in the clear.
         """
+        self._host, self._port = host, port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             stream = SocketType(family, _NON_BLOCKING_STREAM)
@@ -141,6 +152,7 @@ class BackendLink:
         if self._tls is None or not isinstance(self._stream, SocketType):
             self._lose_soon(OSError(errno.EPROTO, "TLS to backends is not set up"))
             return False
+        self._name = tls.name
         context = self._tls.verifying if tls.verify else self._tls.trusting
         fd = self._stream.fileno()
         try:
@@ -170,6 +182,8 @@ class BackendLink:
             return
         self._watch(READ)
         self._reactor.replace(stream.fileno(), self._on_events)
+        if self._look is not None:
+            self._look(stream, self._name, self._host, self._port)
         if self._tls_at_once is None:
             self._listener.on_backend_tls()
 

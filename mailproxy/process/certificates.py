@@ -8,9 +8,13 @@ from datetime import UTC, datetime
 from typing import Self
 
 from mailproxy.base.errors import ConfigError, Problem
+from mailproxy.base.text import printable
 from mailproxy.config.settings import Settings
 from mailproxy.net import tls_context
+from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.tls_context import TlsContexts
+
+_TOLD = 20
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -34,6 +38,8 @@ class Certificates:
         """By protocol; those without TLS have none."""
         self.backend: dict[str, TlsContexts] = {}
         """Towards backends, by protocol; with one CA file for both they share them."""
+        self.seen: SeenCertificates = SeenCertificates() if before is None else before.seen
+        """Those of backends."""
         if before is not None and before._origin() == self._origin():
             self.contexts, self.backend = before.contexts, before.backend
         else:
@@ -48,7 +54,28 @@ class Certificates:
         """Return a line for each certificate near its end."""
         now = datetime.now(UTC)
         lines = [line for tls in self._tls.values() for line in tls_context.certificate_warnings(tls, now)]
+        for ca_file in self._ca_files():
+            lines += tls_context.authority_warnings(ca_file, now)
         return list(dict.fromkeys(lines))
+
+    def ends(self) -> dict[str, datetime]:
+        """Return when certificates end: the first of each file, and of each backend seen since the start."""
+        found: dict[str, datetime] = {}
+        for tls in self._tls.values():
+            found |= tls_context.certificate_ends(tls)
+        for ca_file in self._ca_files():
+            found |= tls_context.authority_ends(ca_file)
+        return found | self.seen.ends()
+
+    def ends_in_words(self) -> list[str]:
+        """Return a line for an administrator for each certificate, the next to end first, if many not all."""
+        now = datetime.now(UTC)
+        soonest = sorted(self.ends().items(), key=lambda item: item[1])[:_TOLD]
+        return [f"certificate {printable(name)}: {(end - now).days} days left" for name, end in soonest]
+
+    def _ca_files(self) -> list[str]:
+        verifying = [tls.ssl_ca_file for tls in self._tls.values() if tls.ssl_verify_client_cert]
+        return sorted({*self._authorities.values(), *verifying} - {""})
 
     def renewed(self) -> Self | None:
         """Return what is to be taken now, or None. Raises ConfigError, once for each state of the files.
@@ -61,7 +88,7 @@ class Certificates:
         if found in (self._taken, self._refused) or found != before:
             return None
         try:
-            return type(self)(self._settings)
+            return type(self)(self._settings, self)
         except ConfigError:
             self._refused = found
             raise

@@ -241,7 +241,8 @@ class Connection:
             why = f"it has been failing for {failing_s:.0f} s"
             worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
             return
-        self._backend = BackendLink(worker.reactor, self, worker.backend_tls)
+        look = worker.backend_certificates.look
+        self._backend = BackendLink(worker.reactor, self, worker.backend_tls, look)
         source_ip = call.source_ip or worker.source_ip(call.host)
         self._backend.dial(call.host, call.port, call.tls, source_ip, call.header)
 

@@ -152,6 +152,7 @@ class Generation:
             [self._listeners[address] for address in settings.ssl_listen],
             self._certificates.contexts.get(settings.protocol),
             self._certificates.backend.get(settings.protocol),
+            self._certificates.seen,
             [Shares.of_section(section) for section in self.settings.auths],
             self._make_policy(settings),
         )

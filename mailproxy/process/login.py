@@ -26,6 +26,7 @@ from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
+from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.signals import Signals
 from mailproxy.net.tls import Stream
 from mailproxy.net.tls_context import TlsContexts
@@ -33,6 +34,7 @@ from mailproxy.process import child
 from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_group import AuthGroup
 from mailproxy.process.auth_link import AuthLink
+from mailproxy.process.backend_certificates import BackendCertificates
 from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
 from mailproxy.process.master_link import MasterLink
@@ -79,6 +81,7 @@ class Worker:
         tls_listeners: Sequence[socket.socket],
         tls: ssl.SSLContext | None,
         backend_tls: TlsContexts | None,
+        seen: SeenCertificates,
         auths: Sequence[Shares],
         policy: Policy,
     ) -> None:
@@ -110,6 +113,7 @@ class Worker:
         self._lingering = 0
         self.tls = tls
         self.backend_tls = backend_tls
+        self.backend_certificates = BackendCertificates(seen, self.log)
         self.verbose_ssl = settings.tls.verbose_ssl
         self._with_header = settings.haproxy
         self.haproxy_timeout_s = settings.haproxy_timeout_s

@@ -131,6 +131,7 @@ class Master:
             f"mailproxy v{mailproxy.__version__}, PID {os.getpid()}, up for {up_s:.0f} s",
             f"configuration: {self._succession.settings.path}",
             *census.in_words(self._spawner.children.values(), self._succession.current),
+            *self._succession.certificates.ends_in_words(),
         ]
         return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from mailproxy.config.load import load as load_settings
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc import log_frames
 from mailproxy.ipc.escape import escape
+from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.signals import unblock_all
 from mailproxy.process import child, login
 from tests.harness.session_recorder import CAPABILITY, FLAGS
@@ -175,7 +176,8 @@ class SocketRun:
             child.keep_only([listener.fileno(), theirs.fileno()])
             unblock_all()
             policy = login.make_policy(settings, (), has_tls=False)
-            login.Worker(settings, [listener], [], None, None, [Shares(("auth",))], policy).run(theirs)
+            seen, auths = SeenCertificates(), [Shares(("auth",))]
+            login.Worker(settings, [listener], [], None, None, seen, auths, policy).run(theirs)
             status = 0
         except BaseException:
             traceback.print_exc()

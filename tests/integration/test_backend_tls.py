@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mailproxy import ctl
 from tests.harness.dovecot import SEEDED, DovecotBackend
 from tests.harness.folder import open_folder
 from tests.harness.mail_client import imap, leave, pop3
@@ -195,6 +196,27 @@ def test_the_ca_file_is_not_needed_where_workers_live(
     """A worker opens no file, in either mode of processes."""
     proxy = start(place(backend, "imap", "ssl=yes", NAME), authority.ca, mode)
     assert messages(proxy, "imap") == SEEDED
+
+
+@pytest.mark.parametrize("mode", ["yes", "no"])
+@pytest.mark.parametrize("tls", ["ssl=yes", "starttls=any-cert"])
+def test_a_warning_before_the_backends_certificate_ends(
+    start: Start, authority: Authority, capsys: pytest.CaptureFixture[str], mode: str, tls: str
+) -> None:
+    """Once, however many processes see it; and a figure for the administrator."""
+    pair = authority.issue(NAME, file="short", days=9.5)
+    with DovecotBackend("short", {USER: PASSWORD}, lambda host: pair) as short:
+        more = f"login_process_per_connection = {mode}\nlogin_processes_count = 3\n"
+        proxy = start(place(short, "imap", tls, NAME), authority.ca, more)
+        for _ in range(6):
+            assert messages(proxy, "imap") == SEEDED
+        port = short.imaps_port if tls == "ssl=yes" else short.imap_port
+        backend = f"{NAME}({short.host}):{port}"
+        end = pair.certificate.not_valid_after_utc.date()
+        proxy.wait_log(f"Warning: imap-login: The certificate of backend {backend} ends on {end}, in 9 days")
+        assert proxy.log_text().count("The certificate of backend") == 1
+        assert ctl.main(["-c", str(proxy.configuration), "status"]) == 0
+        assert f"certificate {backend}: 9 days left\n" in capsys.readouterr().out
 
 
 IN_CLEAR: dict[str, tuple[bytes, bytes, bytes]] = {

@@ -180,3 +180,26 @@ def test_the_check_tells_of_an_end_that_is_near(place: Place, capsys: pytest.Cap
     place.settings()
     assert main(["--check", "-c", str(place.path)]) == 0
     assert f"Warning: SSL certificate {place.pair.cert} ends on " in capsys.readouterr().err
+
+
+def test_authorities_end_too(place: Place, tmp_path: Path) -> None:
+    """The one for backends; a bundle with authorities of all the world is left to the distribution."""
+    own, bundle = tmp_path / "own.pem", tmp_path / "bundle.pem"
+    short = place.authority.issue("an authority", file="short", days=3.5)
+    own.write_bytes(place.authority.ca.read_bytes() + short.cert.read_bytes())
+    bundle.write_bytes(short.cert.read_bytes() * 11)
+    found = Certificates(place.settings(f"ssl_client_ca_file = {own}\n"))
+    end = short.certificate.not_valid_after_utc
+    assert found.warnings() == [f"SSL CA file {own}: an authority ends on {end.date()}"]
+    assert found.ends()[str(own)] == end
+    assert found.ends_in_words()[0] == f"certificate {own}: 3 days left"
+    other = Certificates(place.settings(f"ssl_client_ca_file = {bundle}\n"))
+    assert (other.warnings(), set(other.ends())) == ([], {str(place.pair.cert)})
+
+
+def test_what_backends_showed_is_known_after_a_reload(place: Place) -> None:
+    found = Certificates(place.settings())
+    der = ssl.PEM_cert_to_DER_cert(place.pair.cert.read_text())
+    found.seen.note("mail:993", der, 1000)
+    again = Certificates(place.settings("login_greeting = x\n"), found)
+    assert again.ends()["mail:993"] == place.pair.certificate.not_valid_after_utc
