@@ -149,7 +149,7 @@ def test_banned_modules() -> None:
 
 
 def test_the_master_loads_no_event_loop_and_no_database() -> None:
-    """Whatever the master has loaded, each of its children carries along; the last three work at each fork."""
+    """Whatever the master has loaded, each of its children carries along; the last three act at each fork."""
     heavy = ("asyncio", "sqlalchemy", "psycopg", "pymysql", "sqlite3", "random", "threading", "logging")
     program = f"import sys, mailproxy.cli; print(*[name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run(
