@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 
 # What tests need from Debian; `make run` needs only a Python that can make a venv.
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
-	isync fetchmail curl mutt strace procps openssl gnutls-bin haproxy
+	isync fetchmail curl mutt strace procps openssl gnutls-bin haproxy systemd
 
 # Servers that Debian does not let stand beside Dovecot: fetched, but not installed.
 CYRUS := cyrus-imapd cyrus-pop3d sasl2-bin libsasl2-modules libsasl2-modules-db

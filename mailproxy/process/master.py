@@ -26,6 +26,7 @@ from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
 from mailproxy.process.pulse import Pulse
+from mailproxy.process.service_manager import ServiceManager
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
 from mailproxy.process.succession import Succession
 from mailproxy.process.title import set_title
@@ -46,6 +47,7 @@ class Master:
         self._ending: Ending
         self._watch: CertificateWatch
         self._pulse: Pulse
+        self._manager: ServiceManager
         self._exit_status = 0
 
     # -- start --------------------------------------------------------------------------------------------
@@ -59,7 +61,13 @@ class Master:
             *run_dir.prepare(self._settings),
         ]
         self._succession = Succession(
-            self._settings, certificates, self._listeners, self._sink, self._on_started, self._on_start_failed
+            self._settings,
+            certificates,
+            self._listeners,
+            self._sink,
+            lambda: self._manager.reloading(),
+            self._on_settled,
+            self._on_start_failed,
         )
         self._pid_file.lock()
         try:
@@ -85,6 +93,7 @@ class Master:
         self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
         self._ending = Ending(self._reactor, self._spawner, self._listeners)
         self._watch = CertificateWatch(self._reactor, self._succession, self._log)
+        self._manager = ServiceManager(os.environ, lambda: census.total(self._spawner.children.values()))
         self._pulse = Pulse(self._reactor, self._spawner, self._log)
         self._signals = Signals(
             self._reactor,
@@ -104,6 +113,7 @@ class Master:
         if self._control is not None:
             self._control.start(self._reactor, self._log, self._actions())
         self._succession.start(self._reactor, self._spawner)
+        self._manager.start(self._reactor)
         self._pulse.start()
         self._reactor.run()
         self._clean_up()
@@ -112,9 +122,10 @@ class Master:
     def _log(self, level: Level, text: str) -> None:
         self._sink.write(level, text)
 
-    def _on_started(self) -> None:
-        """A generation has taken over."""
+    def _on_settled(self) -> None:
+        """A generation has taken over, or the old one stays."""
         self._watch.arm()
+        self._manager.ready()
 
     def _on_start_failed(self) -> None:
         self._exit_status = EXIT_FATAL
@@ -165,6 +176,7 @@ class Master:
         self._stop()
 
     def _stop(self) -> None:
+        self._manager.stopping()
         self._succession.end()
         self._watch.end()
         self._pulse.end()

@@ -34,7 +34,8 @@ OnDone = Callable[[list[str]], None]
 class Succession:
     """Owns the generations, their auth sockets, and which listeners are open.
 
-    `on_started` is called after every change of generation, `on_failed` when the first one could not start.
+    `on_reloading` is called when a reload begins and `on_settled` when it or the start has come to its end,
+    well or not; but `on_failed` when the first generation could not start.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Succession:
         certificates: Certificates,
         listeners: Listeners,
         sink: LogSink,
-        on_started: Callable[[], None],
+        on_reloading: Callable[[], None],
+        on_settled: Callable[[], None],
         on_failed: Callable[[], None],
     ) -> None:
         self.settings = settings
@@ -54,7 +56,8 @@ class Succession:
         self._listeners = listeners
         self._sink = sink
         self._log = sink.write
-        self._on_started = on_started
+        self._on_reloading = on_reloading
+        self._on_settled = on_settled
         self._on_failed = on_failed
         self._reactor: Reactor
         self._spawner: Spawner
@@ -113,7 +116,6 @@ class Succession:
             old.auth_sockets.close(new.auth_sockets.paths)
             self._listeners.keep_only(self.settings)
         self.arm_tick()
-        self._on_started()
         self._finish_reload([])
 
     def _give_up(self) -> None:
@@ -144,6 +146,7 @@ class Succession:
         self._reload()
 
     def _reload(self) -> None:
+        self._on_reloading()
         self._log(Level.WARNING, "Reloading configuration" if self._waiting else _SIGHUP)
         try:
             settings = load(self.settings.path)
@@ -172,6 +175,7 @@ class Succession:
 
     def _finish_reload(self, problems: list[str]) -> None:
         """Tell who waits, and reload once more when somebody asked during the last one."""
+        self._on_settled()
         waiting, self._waiting = self._waiting, []
         for on_done in waiting:
             on_done(problems)
