@@ -16,8 +16,14 @@ _RESET = struct.pack("ii", 1, 0)
 class RawClient:
     """Owns one connection to a port of the proxy; `close` ends it by FIN, `reset` by RST."""
 
-    def __init__(self, port: int, greet: bool = True, source: str = HOST) -> None:
-        self.socket = socket.create_connection((HOST, port), PATIENCE_S, (source, 0))
+    def __init__(self, port: int, greet: bool = True, source: str = HOST, rcvbuf_bytes: int = 0) -> None:
+        """With `rcvbuf_bytes` take no more than about that ahead of what is read."""
+        self.socket = socket.socket()
+        if rcvbuf_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf_bytes)
+        self.socket.settimeout(PATIENCE_S)
+        self.socket.bind((source, 0))
+        self.socket.connect((HOST, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._in = b""
         self.greeting = self.line() if greet else b""

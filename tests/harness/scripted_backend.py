@@ -25,8 +25,10 @@ class Gone(Exception):
 class Peer:
     """One connection of the proxy to a backend; the methods are the steps of a script."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, address: str) -> None:
         self.socket = sock
+        self.address = address
+        """Whence it came."""
         self.received = bytearray()
         """Everything, in order; grows while the script runs."""
         self.is_over = threading.Event()
@@ -152,12 +154,13 @@ class ScriptedBackend:
     A script's AssertionError is kept in `errors`; the peer's leaving ends a script silently.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
         self.script = script
         self.errors: list[BaseException] = []
         self.peers: list[Peer] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.host, self.port = self._listener.getsockname()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=1024)
+        self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -206,12 +209,12 @@ class ScriptedBackend:
     def _accept(self) -> None:
         while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, (address, *_) = self._listener.accept()
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(PATIENCE_S)
-            peer = Peer(sock)
+            peer = Peer(sock, address)
             self.peers.append(peer)
             threading.Thread(target=self._run, args=(peer, self.script), daemon=True).start()
 

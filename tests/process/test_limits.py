@@ -100,13 +100,13 @@ def test_a_burst_in_the_mode_of_one_connection_a_process(new_arena: NewArena) ->
     wait_until("those who served have left", lambda: len(pids(arena, "imap-login")) < 20)
 
 
-def restart_with_descriptors(arena: Arena, count: int) -> None:
-    """The master has a few dozen, so a worker soon has too few."""
+def restart_with_descriptors(arena: Arena, count: int, change: str = "") -> None:
+    """The master has a few dozen, so a worker soon has too few; `change` is code that it runs first."""
     limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({count}, {count}))"
     arena.proxy.stop()
     arena.proxy.program = [
         "-c",
-        f"import resource, sys\nfrom mailproxy.cli import main\n{limit}\nsys.exit(main())",
+        f"import resource, sys\nfrom mailproxy.cli import main\n{change}\n{limit}\nsys.exit(main())",
     ]
     arena.proxy.start()
 
@@ -156,5 +156,33 @@ def test_out_of_descriptors_at_the_backend(new_arena: NewArena) -> None:
         idler.close()
     wait_until("it serves again", lambda: greets(arena.proxy.imap_port), 3)
     assert client.ask(b"b LOGIN guest %s\r\n" % arena.GUEST).startswith(b"b OK ")
+    session.close()
+    client.close()
+
+
+def test_out_of_descriptors_for_auth(new_arena: NewArena) -> None:
+    """X05: auth is new, and somebody else has the descriptor for it: all is calm, and logins go on later."""
+    arena = new_arena(*ONE_WORKER)
+    # So long that a client who waits gets the descriptor of the link that ended.
+    slowly = "from mailproxy.process import auth_link\nauth_link._RECONNECT_MIN_S = 1.5\n"
+    restart_with_descriptors(arena, 32, f"{slowly}auth_link._RECONNECT_MAX_S = 1.5")
+    session, client = guest(arena), RawClient(arena.proxy.imap_port)
+    worker = _only_worker(arena)
+    idlers = [RawClient(arena.proxy.imap_port, greet=False) for _ in range(40)]
+    arena.proxy.wait_log("accept() failed")
+    before_s = cpu_s([worker])
+    arena.proxy.kill("auth")
+    arena.proxy.wait_log("Error: imap-login: Can't connect to auth server at ", timeout_s=20)
+    assert ": Too many open files" in arena.proxy.log_text().partition("Can't connect to auth")[2]
+    client.send(b"a LOGIN guest %s\r\n" % arena.GUEST)
+    assert echoes(session)
+    for idler in idlers:
+        idler.close()
+    reply = client.line()
+    assert reply.startswith((b"a OK ", b"a NO [UNAVAILABLE] ")), reply
+    guest(arena).close()
+    assert cpu_s([worker]) - before_s < 0.5
+    assert arena.proxy.log_text().count("Can't connect to auth") < 5
+    assert _only_worker(arena) == worker
     session.close()
     client.close()

@@ -12,7 +12,7 @@ from tests.harness.folder import open_folder
 from tests.harness.ports import free_port
 from tests.harness.proxy import HOST, greeting
 from tests.harness.raw_client import RawClient
-from tests.harness.scripted_backend import ScriptedBackend, imap_echo
+from tests.harness.scripted_backend import ScriptedBackend, imap_echo, pop3_echo
 from tests.harness.wait import wait_until
 from tests.tls.tls_proxy import TlsClient, TlsProxy
 
@@ -74,6 +74,42 @@ def backend() -> Iterator[ScriptedBackend]:
         found.check()
 
 
+@pytest.mark.parametrize("mode", ["yes", "no"])
+@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2"])
+def test_pop3_behind_a_balancer(proxy: TlsProxy, option: str, mode: str) -> None:
+    """The same for POP3, in the clear, by STLS and within TLS, in both modes of processes."""
+    with ScriptedBackend(pop3_echo) as backend, open_folder("haproxy") as folder:
+        proxy.add("guest", f"host={HOST} port={backend.port}", WORD)
+        entrances = {
+            "plain": (proxy.pop3_port, option, BALANCER),
+            "tls": (proxy.pop3s_port, option, BALANCER),
+            "stranger": (proxy.pop3_port, option, "127.0.0.41"),
+            "imap": (proxy.imap_port, option, BALANCER),
+        }
+        with HaProxy(folder, entrances) as balancer:
+            begin(proxy, balancer.ports["imap"], f"login_process_per_connection = {mode}\n")
+            assert greeting(balancer.ports["stranger"]) == b""
+            with RawClient(balancer.ports["plain"], source=CLIENT) as client:
+                assert client.ask(b"USER guest\r\n").startswith(b"-ERR"), "the client is afar"
+                assert client.ask(b"STLS\r\n").startswith(b"+OK")
+                proxy.upgrade(client)
+                ports = [pop3_login(client)]
+            with TlsClient(proxy, balancer.ports["tls"], source=CLIENT) as client:
+                ports.append(pop3_login(client))
+            for port in ports:
+                proxy.wait_log(f"user=<guest>, rip={CLIENT}, rport={port}")
+        backend.check()
+
+
+def pop3_login(client: RawClient) -> int:
+    """Log in and return the client's own port."""
+    port: int = client.socket.getsockname()[1]
+    assert client.ask(b"USER guest\r\n") == b"+OK"
+    assert client.ask(f"PASS {WORD}\r\n".encode()).startswith(b"+OK")
+    assert client.ask(b"ping\r\n") == b"ping"
+    return port
+
+
 @pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2"])
 def test_the_client_behind_a_balancer(proxy: TlsProxy, backend: ScriptedBackend, option: str) -> None:
     """Both versions, on a plain port and in front of TLS; who is not trusted is closed without a word."""
@@ -103,10 +139,10 @@ def test_the_client_behind_a_balancer(proxy: TlsProxy, backend: ScriptedBackend,
         proxy.wait_log("haproxy: Client dropped: ")
 
 
-def begin(proxy: TlsProxy, port: int) -> None:
+def begin(proxy: TlsProxy, port: int, more: str = "") -> None:
     """Start a proxy that greets only who comes through HAProxy."""
     proxy.begin(
-        f"haproxy = yes\nhaproxy_trusted_networks = {BALANCER}/32\nhaproxy_timeout = 2\n"
+        f"{more}haproxy = yes\nhaproxy_trusted_networks = {BALANCER}/32\nhaproxy_timeout = 2\n"
         "login_log_format_elements = user=<%u> rip=%r rport=%b",
         wait=False,
     )
