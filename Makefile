@@ -43,9 +43,11 @@ check: $(VENV)/ready-test $(VENV)/ready-demo
 # when it comes twice in a row, and every second try is printed.
 test: packages check
 	$(PYTEST) $(PAIRS) --reruns 1 -rR --durations=10 $(SLOW) $(OTHERS)
+	$(PYTEST) tests/stress
 
+# `make stress ONLY=reload` runs what has that in its name; `MINUTES=5` shortens the mixed traffic.
 stress: packages $(VENV)/ready-test $(VENV)/ready-demo
-	$(BIN)/python -m pytest -m stress --timeout=3600 tests || test $$? -eq 5  # 5: there is none
+	STRESS_TABLE=build/stress.md $(BIN)/python -m pytest -m stress --timeout=3600 $(if $(ONLY),-k '$(ONLY)') tests
 
 # PEER=HOST:PORT compares another proxy, whose users bench0, bench1 … are at port BACKEND; PEER_PID is its process.
 bench: $(VENV)/ready-bench

@@ -132,7 +132,11 @@ class Proxy:
 
     def processes(self) -> list[psutil.Process]:
         """Return everything alive that this proxy ever started, orphans too."""
-        return [p for p in psutil.process_iter() if _session(p) in self._sessions and _is_running(p)]
+        return [process for process in self.every_process() if _is_running(process)]
+
+    def every_process(self) -> list[psutil.Process]:
+        """Return everything that this proxy ever started, zombies too."""
+        return [process for process in psutil.process_iter() if _session(process) in self._sessions]
 
     def children(self, role: str) -> list[psutil.Process]:
         """Return the living processes whose title names `role` (`imap-login`, `pop3-login`, `auth`)."""

@@ -1,0 +1,67 @@
+"""Thousands of clients that never finish their login, each from its own address, and good ones among them."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tests.stress import load
+from tests.stress.apart import Apart
+from tests.stress.figures import percentile, slope
+from tests.stress.scale import Scale
+from tests.stress.stage import WORKERS, Stage, now_s
+from tests.stress.witness import private_kib, until
+
+STEPS = 5
+BYTE_EVERY_S = 5.0
+BACK_S = 10.0
+LOOPS = 4
+PAUSE_S = 0.1
+PLAIN_KIB = 32.0
+# In the mode of one process per connection; the rest of the flood pushes itself out.
+MOST_PROCESSES = 200
+
+
+def test_flood(mode: str, scale: Scale) -> None:
+    """X01, X02, X06, C6."""
+    count = scale.slow_clients if mode == "shared" else scale.slow_clients_own
+    settings = [f"login_max_connections = {2 * count // WORKERS + 100}"]
+    if mode == "own":
+        settings.append(f"login_max_processes_count = {min(MOST_PROCESSES, 2 * count // 3)}")
+    with Stage("flood of slow clients", mode, scale, *settings) as stage, contextlib.ExitStack() as stack:
+        figures = stage.figures
+        memory: list[tuple[float, float]] = []
+        crowds = []
+        for step in range(STEPS):
+            share = count // STEPS
+            crowd = Apart(load.be_slow, stage.port, share, step * share, BYTE_EVERY_S, BACK_S)
+            crowds.append(stack.enter_context(crowd))
+            crowd.wait_ready()
+            if mode == "shared":
+                memory.append(((step + 1) * share, private_kib(stage.arena.proxy.children("imap-login"))))
+        with stage.logins(LOOPS, PAUSE_S) as logins:
+            logins.wait_ready()
+            until(now_s() + scale.flood_s)
+            attempts = logins.finish()
+        if mode == "own":
+            waiting = stage.arena.proxy.children("imap-login")
+            each = private_kib(waiting) / len(waiting)
+            figures.note("processes", f"{len(waiting)}, {each:.0f} KiB private to each")
+        slow = [crowd.finish() for crowd in crowds]
+        greeted = sum(one.greeted for one in slow)
+        dropped = [words for one in slow for words in one.dropped]
+        figures.note("slow clients", f"{count}, greeted {greeted:,} times, {len(dropped):,} sent away")
+        figures.none(
+            "sent away without a word", [words for words in dropped if not words.startswith(b"* BYE ")]
+        )
+        if mode == "shared":
+            figures.none("sent away with room for all", dropped)
+            grown = slope(memory[1:])
+            figures.note(
+                f"memory of a waiting client < {PLAIN_KIB:g} KiB", f"{grown:.1f} KiB", grown < PLAIN_KIB
+            )
+        odd = [login.outcome for login in attempts if login.outcome != load.OK]
+        figures.none("good logins refused, reset or failed", odd, of=len(attempts))
+        times_s = [login.ended_s - login.began_s for login in attempts]
+        figures.below("good logins, p99", 1.0 * scale.patience, percentile(times_s, 0.99))
+        stack.close()
+        stage.close_books()
