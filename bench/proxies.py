@@ -15,10 +15,10 @@ DOVECOT = "/usr/sbin/dovecot"
 
 QUERY = (
     "SELECT NULL AS password, {extra}host, destuser, 'Y' AS proxy,"
-    " CASE '%s' WHEN 'imap' THEN imap_port ELSE pop3_port END AS port FROM proxy WHERE user = '%u'"
+    " CASE '%s' WHEN 'imap' THEN imap_port ELSE pop3_port END AS port FROM proxy WHERE username = '%u'"
 )
 TABLE = (
-    "CREATE TABLE proxy (user varchar(255) NOT NULL PRIMARY KEY, host varchar(64) NOT NULL,"
+    "CREATE TABLE proxy (username varchar(255) NOT NULL PRIMARY KEY, host varchar(64) NOT NULL,"
     " destuser varchar(255) NOT NULL, imap_port integer, pop3_port integer)"
 )
 

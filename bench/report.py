@@ -58,16 +58,20 @@ def figure(value: float) -> str:
 
 
 def as_text(cells: Sequence[tuple[str, ...]], header: tuple[str, ...] = HEADER) -> str:
-    """Return a table for a terminal; the first two columns and the unit are words."""
+    """Return a table for a terminal."""
     widths = [max(len(row[column]) for row in (header, *cells)) for column in range(len(header))]
     lines = []
     for row in (header, *cells):
         words = [
-            cell.ljust(width) if column in (0, 1, 3) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
         ]
         lines.append("  ".join(words).rstrip())
     return "\n".join(lines)
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "", 1).isdigit()
 
 
 def as_markdown(cells: Sequence[tuple[str, ...]], header: tuple[str, ...] = HEADER) -> str:
