@@ -44,11 +44,15 @@ class FileHost:
         self.connects += 1
         host = self
 
-        class Connection(sqlite3.Connection):
-            def cursor(self, *args: Any, **options: Any) -> Any:
+        class Cursor(sqlite3.Cursor):
+            def execute(self, *args: Any) -> Any:
                 if host.dies:
-                    self.close()
-                return super().cursor(*args, **options)
+                    self.connection.close()
+                return super().execute(*args)
+
+        class Connection(sqlite3.Connection):
+            def cursor(self, *_args: Any, **_options: Any) -> Any:
+                return super().cursor(Cursor)
 
         return sqlite3.connect(
             f"file:{self.path}?mode=ro",
@@ -94,6 +98,20 @@ def test_hosts_take_turns(world: World) -> None:
         (Level.INFO, "test: Connected to one (mail)"),
         (Level.INFO, "test: Connected to two (mail)"),
     ]
+    world.database.close()
+
+
+def test_rows_that_nobody_reads_lock_nothing(world: World) -> None:
+    """A connection keeps its cursor for the next query; one with rows left would keep SQLite from writing."""
+    writer = sqlite3.connect(world.one.path, timeout=0)
+    writer.executemany("INSERT INTO t VALUES (?)", [("more",)] * 3)
+    writer.commit()
+    for _ in range(4):
+        assert world.ask() in ("one", "two")
+    writer.execute("DELETE FROM t WHERE name = 'more'")
+    writer.commit()
+    writer.close()
+    assert {world.ask() for _ in range(2)} == {"one", "two"}
     world.database.close()
 
 
