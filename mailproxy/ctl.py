@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import ipaddress
 import os
 import socket
@@ -13,15 +14,19 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from mailproxy.base.errors import ConfigError, PeerViolation
+from mailproxy.base.limits import AUTH_REQUEST_S
 from mailproxy.base.text import printable
 from mailproxy.config.load import DEFAULT_PATH, find_base_dir
 from mailproxy.ipc.control import (
+    INQUIRY_BYTES,
     REPLY_BYTES,
     SOCKET_NAME,
+    Inquiry,
     Reply,
     Request,
     Row,
     parse_reply,
+    render_inquiry,
     render_request,
 )
 from mailproxy.ipc.status import ARGUMENT_BYTES
@@ -34,6 +39,8 @@ EXIT_INCOMPLETE = 75
 EXIT_NO_RIGHTS = 77
 # A worker that says nothing for so long hangs.
 _SILENCE_S = 7.0
+# A database may take its time.
+_AUTH_SILENCE_S = AUTH_REQUEST_S + 5
 _HEADINGS = ("user", "protocol", "client", "backend", "session", "tls", "since", "in", "out", "state", "pid")
 
 
@@ -57,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     kick = commands.add_parser("kick", help="end sessions")
     kick.add_argument("names", nargs="+", metavar="NAME", help="user, client address or session")
+    explain = commands.add_parser("explain", help="what would become of a user's login, and why")
+    explain.add_argument("user")
+    explain.add_argument(
+        "where", nargs="?", default="", metavar="[SERVICE][/IP]", help="such as imap/192.0.2.7"
+    )
+    explain.add_argument("-p", dest="with_password", action="store_true", help="read a password from stdin")
     commands.add_parser("reload", help="take a changed configuration into use")
     commands.add_parser("stop", help="end mailproxy")
     return parser
@@ -215,6 +228,25 @@ def _kick(path: str, options: argparse.Namespace) -> int:
     return status
 
 
+def _explain(path: str, options: argparse.Namespace) -> int:
+    service, _, client = options.where.partition("/")
+    password = None
+    if options.with_password:
+        if sys.stdin.isatty():
+            password = os.fsencode(getpass.getpass())
+        else:
+            password = sys.stdin.buffer.readline().rstrip(b"\r\n")
+    inquiry = render_inquiry(Inquiry(os.fsencode(options.user), service or "imap", client, password))
+    if len(inquiry) > INQUIRY_BYTES:
+        raise _Trouble("user or password is too long", EXIT_USAGE)
+    conversation = _Conversation(path, Request.EXPLAIN)
+    conversation.send(inquiry)
+    for _, text in conversation.answers(_AUTH_SILENCE_S):
+        print(_for_people(text))
+        return EXIT_FAILED if b"\nrefused" in text else 0
+    raise _Trouble("auth does not answer", EXIT_INCOMPLETE)
+
+
 def _reload(path: str, _options: argparse.Namespace) -> int:
     return _await(path, Request.RELOAD, "the new configuration is in use", "mailproxy ended meanwhile")
 
@@ -237,6 +269,7 @@ _COMMANDS: dict[str, Callable[[str, argparse.Namespace], int]] = {
     "status": _status,
     "who": _who,
     "kick": _kick,
+    "explain": _explain,
     "reload": _reload,
     "stop": _stop,
 }

@@ -35,6 +35,9 @@ class PasswordCheck:
         if request.phase is Phase.TARGET:
             judged(Verdict.MATCH)
             return True
+        if request.phase is Phase.UNCHECKED:
+            judged(self._unchecked(request, link, account))
+            return True
         stored, password = account.stored, request.password
         if stored is None:
             judged(self._without_stored(request, link, account))
@@ -56,6 +59,10 @@ class PasswordCheck:
         wanted = f"{mechanism} needs a row with proxy, proxy_mech={mechanism} and no pass"
         self._journal.note(request, "password", wanted)
         return Verdict.MISMATCH
+
+    def _unchecked(self, request: Request, link: Link, account: Account) -> Verdict:
+        """Let everybody in whom some password would let in."""
+        return self._without_stored(request, link, account) if account.nobody else Verdict.MATCH
 
     def _without_stored(self, request: Request, link: Link, account: Account) -> Verdict:
         note = self._journal.note

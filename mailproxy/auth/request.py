@@ -19,6 +19,8 @@ class Phase(Enum):
     """That of the master user, in the master passdbs."""
     TARGET = 3
     """That of the user a master acts as; the password is settled already."""
+    UNCHECKED = 4
+    """That of a user about whom an administrator asks, who does not know the password."""
 
 
 class Outlet(Protocol):

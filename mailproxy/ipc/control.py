@@ -17,6 +17,7 @@ from mailproxy.ipc.escape import escape, unescape
 SOCKET_NAME = "control"
 """In base_dir."""
 REQUEST_BYTES = 260
+INQUIRY_BYTES = 16384
 REPLY_BYTES = 65536
 """The longest packet either side takes."""
 VERSION = 1
@@ -53,6 +54,40 @@ def parse_request(packet: bytes) -> tuple[Request, bytes]:
     except (struct.error, ValueError):
         pass
     raise PeerViolation("the request is malformed")
+
+
+class Inquiry(NamedTuple):
+    """What would become of a login; `password` is None if it is taken to be right."""
+
+    user: bytes
+    service: str
+    client: str
+    """His IP address, which `allow_nets` may ask for."""
+    password: bytes | None
+
+    def __repr__(self) -> str:
+        """Leave out the password."""
+        return f"Inquiry({self.user!r}, {self.service}, {self.client})"
+
+
+def render_inquiry(inquiry: Inquiry) -> bytes:
+    """Return the packet that follows EXPLAIN."""
+    fields = [inquiry.user, inquiry.service.encode(), inquiry.client.encode()]
+    fields += [] if inquiry.password is None else [inquiry.password]
+    return b"\t".join(escape(field) for field in fields)
+
+
+def parse_inquiry(packet: bytes) -> Inquiry:
+    """Read the packet that follows EXPLAIN. Raises PeerViolation, whose text is for the requester."""
+    fields = [unescape(field) for field in packet.split(b"\t")]
+    if len(packet) > INQUIRY_BYTES or len(fields) not in (3, 4):
+        raise PeerViolation("the question is malformed or too long")
+    user, service, client, *password = fields
+    try:
+        texts = service.decode("ascii"), client.decode("ascii")
+        return Inquiry(user, *texts, password[0] if password else None)
+    except UnicodeDecodeError:
+        raise PeerViolation("service and address have to be ASCII") from None
 
 
 class Reply(Enum):

@@ -19,6 +19,7 @@ from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import Chain, open_chain
 from mailproxy.auth.delay import FailureDelay
 from mailproxy.auth.engine import Engine
+from mailproxy.auth.explanation import Explanation
 from mailproxy.auth.mechanisms.claim import Context
 from mailproxy.auth.mechanisms.registry import OFFERS, TOKEN_MECHANISMS, Offer
 from mailproxy.auth.pool import Pool
@@ -34,6 +35,7 @@ from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.passdb import open_passdb
 from mailproxy.process.auth_client import AuthClient, Shared
+from mailproxy.process.inquiry_link import InquiryLink
 from mailproxy.process.prober import Prober
 from mailproxy.process.question import Question
 from mailproxy.userdb import open_userdb
@@ -108,6 +110,7 @@ class _Server:
         questions: Mapping[str, Question],
     ) -> None:
         self._settings = settings
+        self._chain = chain
         self._log = log
         self._listeners = list(listeners)
         self._channel = channel
@@ -126,6 +129,7 @@ class _Server:
             lambda request, line: request.outlet.deliver(request, line),
         )
         resolver = Resolver(self._dns_pool.submit, lambda: self._reactor.now, log)
+        self._resolve = resolver.resolve_all
         self._prober = prober = Prober(self._reactor, questions, log, self._tell_workers)
         self._engine = Engine(
             settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log, prober.used
@@ -201,8 +205,9 @@ class _Server:
         pool.collect()
 
     def _on_channel(self, _events: int) -> None:
+        fds: list[int] = []
         try:
-            packet = self._channel.recv(64)
+            packet, fds, _, _ = socket.recv_fds(self._channel, 64, 1)
         except BlockingIOError:
             return
         except OSError:
@@ -218,6 +223,14 @@ class _Server:
             self._retire()
         elif order is Order.PING:
             self._report()
+        elif order is Order.EXPLAIN and fds:
+            InquiryLink(self._reactor, fds.pop(), self._explanation)
+        for fd in fds:
+            os.close(fd)
+
+    def _explanation(self, on_end: Callable[[list[str]], None]) -> Explanation:
+        now_s = self._reactor.now
+        return Explanation(self._settings, self._chain, self._pool.submit, self._resolve, now_s, on_end)
 
     def _report(self) -> None:
         with suppress(OSError):

@@ -248,3 +248,73 @@ def test_a_requester_who_does_not_read_holds_up_nobody(new_arena: NewArena) -> N
         assert len(rows(arena)) == 60
     for client in clients:
         client.close()
+
+
+def explain(arena: Arena, *words: str, password: bytes | None = None) -> tuple[int, str]:
+    """Ask what would become of a login; returns status and text."""
+    command = [sys.executable, "-m", "mailproxy.ctl", "-c", str(arena.proxy.configuration), "explain"]
+    done = subprocess.run(
+        [*command, *([] if password is None else ["-p"]), *words],
+        cwd=CHECKOUT,
+        input=password or b"",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def test_explain(new_arena: NewArena) -> None:
+    """Who would get in and where, who would not and why; secrets are in no answer and in no log."""
+    arena = new_arena()
+    arena.add("anna", "Anna-Secret-44", destuser="anna.b", pass_="Backend-Secret-55", host="127.0.0.9")
+    arena.add("nobody", "")
+    arena.add("lost", "x", host="")
+    arena.proxy.secrets |= {"Anna-Secret-44", "Backend-Secret-55", "Wrong-Secret-66"}
+    told = []
+
+    status, text = explain(arena, "anna", "pop3/192.0.2.1")
+    told.append(text)
+    assert status == 0
+    assert "no password was given: it is taken to be right" in text
+    assert "passdb sql has a row for anna; password: stored" in text
+    assert "accepted as anna" in text
+    assert "  host=127.0.0.9" in text
+    assert f"  port={arena.pop3.port}" in text
+    assert "  destuser=anna.b" in text
+    assert "  pass=(not shown)" in text
+
+    status, text = explain(arena, "anna", password=b"Anna-Secret-44\n")
+    told.append(text)
+    assert status == 0
+    assert f"  port={arena.imap.port}" in text
+
+    status, text = explain(arena, "anna", password=b"Wrong-Secret-66\n")
+    told.append(text)
+    assert status == 1
+    assert "Password mismatch" in text
+    assert text.endswith("\nrefused\n")
+
+    status, text = explain(arena, "john")
+    assert (status, "NULL, so any will do" in text) == (0, True)
+    for user, why in (
+        ("stranger", "unknown user"),
+        ("nobody", "Stored password is empty"),
+        ("lost", "is set but field 'host' is missing or empty"),
+        ("a b", "Username contains disallowed character: 0x20"),
+        ("", "Empty username"),
+    ):
+        status, text = explain(arena, user)
+        assert (status, why in text) == (1, True), text
+    assert not any(secret in text for text in told for secret in arena.proxy.secrets)
+    assert "anna" not in arena.proxy.log_text()
+
+
+def test_explain_while_the_database_is_broken(new_arena: NewArena) -> None:
+    arena = new_arena()
+    arena.database.execute("DROP TABLE users")
+    status, text = explain(arena, "guest")
+    assert status == 1
+    assert "passdb sql failed for guest" in text
+    assert "refused for now: a temporary failure" in text

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from mailproxy.base.errors import PeerViolation
 from mailproxy.ipc.control import (
+    Inquiry,
     Reply,
     Request,
     Row,
+    parse_inquiry,
     parse_reply,
     parse_request,
+    render_inquiry,
     render_reply,
     render_request,
 )
@@ -56,3 +59,16 @@ def test_rows_round_trip_whatever_is_in_them(fields: list[str]) -> None:
 def test_malformed_rows(line: bytes) -> None:
     with pytest.raises(PeerViolation):
         Row.parse(line)
+
+
+@given(st.binary(), st.one_of(st.none(), st.binary()))
+def test_inquiries_round_trip(user: bytes, password: bytes | None) -> None:
+    inquiry = Inquiry(user, "imap", "192.0.2.1", password)
+    assert parse_inquiry(render_inquiry(inquiry)) == inquiry
+    assert "Secret" not in repr(inquiry._replace(password=b"Secret"))
+
+
+@pytest.mark.parametrize("packet", [b"", b"a\tb", b"a\tb\tc\td\te", b"a\t\xff\tc", b"x" * 20000])
+def test_malformed_inquiries(packet: bytes) -> None:
+    with pytest.raises(PeerViolation):
+        parse_inquiry(packet)
