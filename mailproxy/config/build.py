@@ -153,6 +153,7 @@ def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSetti
         login_processes_count=section["login_processes_count"],
         login_max_processes_count=section["login_max_processes_count"],
         login_max_connections=section["login_max_connections"],
+        mail_max_userip_connections=section["mail_max_userip_connections"],
         login_timeout_s=section["login_timeout"],
         login_proxy_timeout_s=section["login_proxy_timeout"],
         login_proxy_max_reconnects=section["login_proxy_max_reconnects"],

@@ -88,6 +88,8 @@ class LoginSettings:
     login_processes_count: int
     login_max_processes_count: int
     login_max_connections: int
+    mail_max_userip_connections: int
+    """0 means no limit."""
     login_timeout_s: int
     login_proxy_timeout_s: int
     login_proxy_max_reconnects: int

@@ -18,6 +18,7 @@ from mailproxy.process.backend_health import Place
 from mailproxy.process.backend_link import BackendLink
 from mailproxy.process.goodbye import Goodbye
 from mailproxy.process.own_fault import own_fault
+from mailproxy.process.user_ip_table import Row
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
 from mailproxy.session.out import BackendTls, Call
@@ -38,13 +39,14 @@ class Connection:
     # fmt: off
     __slots__ = (
         "_apop_link", "_auth_link", "_backend", "_client", "_client_ended", "_client_events",
-        "_client_is_closed", "_deadline", "_has_heard", "_is_paused", "_request_id",
-        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client", "place",
+        "_client_is_closed", "_deadline", "_has_heard", "_is_paused", "_request_id", "_row",
+        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client", "log", "place",
     )
     # fmt: on
 
     def __init__(self, worker: Worker, stream: Stream, client: Client) -> None:
         self._worker = worker
+        self.log = worker.log
         self._client = stream
         self._backend: BackendLink | None = None
         self._client_events = READ
@@ -53,6 +55,7 @@ class Connection:
         self._is_paused = False
         self.place: Place = ("", 0)
         self._client_is_closed = False
+        self._row: Row | None = 0
         self._request_id = 0
         self._timer: Timer | None = None
         self._deadline = 0.0
@@ -100,7 +103,8 @@ class Connection:
     def on_client(self, events: int) -> None:
         """Take an event of the client's stream."""
         if events & WRITE:
-            self._flush_client()
+            data, self._to_client = self._to_client, b""
+            self.send_client(data)
         session = self._session
         if session is None or not events & ~WRITE:
             return
@@ -135,10 +139,6 @@ class Connection:
                 data = b""  # The next read tells.
         self._to_client += data
         self._watch_client()
-
-    def _flush_client(self) -> None:
-        data, self._to_client = self._to_client, b""
-        self.send_client(data)
 
     def pause_client(self) -> None:
         """Read no more from the client."""
@@ -228,6 +228,16 @@ class Connection:
         self._request_id = 0
         if self._session is not None:
             self._session.on_auth_lost(self._worker.reactor.now)
+
+    def take_place(self, user: bytes) -> bool:
+        """Count a session of this user from his address, if they are counted and he has not too many."""
+        self._row = self._worker.places.take(user, self.client.rip)
+        return self._row is not None
+
+    def leave_place(self) -> None:
+        """Count it no more."""
+        self._worker.places.give_back(self._row)
+        self._row = 0
 
     # -- the backend --------------------------------------------------------------------------------------
 
@@ -334,13 +344,14 @@ class Connection:
         backend, unsent = self._backend.release()
         self._backend = None
         relay = Relay(worker.reactor, worker.pipes, self._client, backend, worker.relay_ended)
-        worker.session_became_relay(self, relay, user)
+        worker.session_became_relay(self, relay, user, self._row or 0)
         relay.start(unsent + to_backend, self._to_client + to_client)
 
     def close(self) -> None:
         """Say goodbye by FIN, then close; what a client has not read so far is lost to him."""
         self.hang_up()
         self._release()
+        self.leave_place()
         if self._tls_accept is not None:
             # In the middle of a handshake nothing can be said to him.
             self._tls_accept.close()
@@ -366,7 +377,3 @@ class Connection:
             if self._request_id:
                 self.cancel_auth()
             self.close()
-
-    def log(self, level: Level, text: str) -> None:
-        """Write one log line."""
-        self._worker.log(level, text)

@@ -19,7 +19,8 @@ from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.question import Question
-from mailproxy.process.spawner import Child, Spawner
+from mailproxy.process.spawner import Child, HasFileno, Spawner
+from mailproxy.process.user_ip_table import UserIpTable
 from mailproxy.session.policy import Policy, words_of_backends
 from mailproxy.supervise.group import GroupPolicy
 
@@ -44,6 +45,7 @@ class Generation:
         auth_sockets: AuthSockets,
         on_auth_ready: Callable[[], None],
         on_auth_failed: Callable[[], None],
+        user_ips: UserIpTable | None,
     ) -> None:
         self.settings = settings
         self._reactor = reactor
@@ -51,6 +53,7 @@ class Generation:
         self._log = log
         self._certificates = certificates
         self.auth_sockets = auth_sockets
+        self._user_ips = user_ips
         self._auth = AuthProcesses(
             settings,
             reactor,
@@ -155,18 +158,22 @@ class Generation:
             self._certificates.seen,
             [Shares.of_section(section) for section in self.settings.auths],
             self._make_policy(settings),
+            self._user_ips,
         )
 
     def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
         worker = self._workers[settings.protocol]
         listeners = [self._listeners[address] for address in (*settings.listen, *settings.ssl_listen)]
+        keeps: list[HasFileno] = [*listeners]
+        if self._user_ips is not None and settings.mail_max_userip_connections:
+            keeps.append(self._user_ips)
 
         def body(channel: socket.socket) -> None:
             sys.unraisablehook = forgive_odd_names
             worker.run(channel)
 
         try:
-            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, listeners, body)
+            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, keeps, body)
         except OSError as error:
             self._log(Level.ERROR, f"fork() for {settings.protocol}-login failed: {error.strerror}")
             group.on_fork_failed(self._reactor.now)

@@ -40,6 +40,7 @@ from mailproxy.process.master_link import MasterLink
 from mailproxy.process.roster import RelayInfo, Roster
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
+from mailproxy.process.user_ip_table import Places, Row, UserIpTable
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client, is_secured
 from mailproxy.session.policy import LoginProtocol, Policy
@@ -86,6 +87,7 @@ class Worker:
         seen: SeenCertificates,
         auths: Sequence[Shares],
         policy: Policy,
+        user_ips: UserIpTable | None = None,
     ) -> None:
         self._settings = settings
         self.service = settings.protocol.encode()
@@ -102,6 +104,7 @@ class Worker:
         self._is_retired = False
         self._listens_anyway = False
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
+        self.places = Places(user_ips, self.service, settings.mail_max_userip_connections)
         stock_words = min(self._limit, _STOCK_WORDS)
         self.tags = _RandomWords(_TAG_CHARS, stock_words)
         self._session_ids = _RandomWords(_SESSION_ID_CHARS, stock_words)
@@ -280,17 +283,18 @@ class Worker:
         self._lingering -= 1
         self._settle()
 
-    def session_became_relay(self, connection: Connection, relay: Relay, user: str) -> None:
+    def session_became_relay(self, connection: Connection, relay: Relay, user: str, row: Row) -> None:
         """Count a session as a relay from now on."""
         del self.sessions[connection]
         client = connection.client
-        self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s)
+        self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s, row)
         if self._master.said is not State.LISTENING:
             self._settle()
 
     def relay_ended(self, relay: Relay) -> None:
         """Log the end of a relay that has closed its sockets."""
         info = self.relays.pop(relay)
+        self.places.give_back(info.row)
         side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
         session = f", session=<{info.session_id}>" if self._logs_session and info.session_id else ""
         self.log(
@@ -388,6 +392,7 @@ def make_policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], has_tl
         trusted_networks=settings.login_trusted_networks,
         own_addresses=[(a.host, a.port) for a in (*settings.listen, *settings.ssl_listen)],
         max_reconnects=settings.login_proxy_max_reconnects,
+        max_userip_connections=settings.mail_max_userip_connections,
         log_id="*" if settings.imap_id_log else "",
         tls_available=has_tls,
         tls_required=settings.tls.required,

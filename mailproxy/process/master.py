@@ -30,6 +30,7 @@ from mailproxy.process.service_manager import ServiceManager
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
 from mailproxy.process.succession import Succession
 from mailproxy.process.title import set_title
+from mailproxy.process.user_ip_table import UserIps
 
 
 class Master:
@@ -40,6 +41,7 @@ class Master:
         self._sink = LogSink()
         self._pid_file = run_dir.PidFile(settings.base_dir)
         self._listeners = Listeners()
+        self._user_ips = UserIps(settings.base_dir, self._log)
         self._succession: Succession
         self._control: Control | None = None
         self._reactor: Reactor
@@ -68,6 +70,7 @@ class Master:
             lambda: self._manager.reloading(),
             self._on_settled,
             self._on_start_failed,
+            self._user_ips,
         )
         self._pid_file.lock()
         try:
@@ -164,6 +167,8 @@ class Master:
             self._succession.on_status(sender, status)
 
     def _on_death(self, dead: Child, clean: bool) -> None:
+        if not clean:
+            self._user_ips.forget(dead.pid)
         if self._ending.has_begun:
             self._ending.go_on()
         else:
@@ -191,4 +196,5 @@ class Master:
         if self._control is not None:
             self._control.close()
         self._succession.remove_files()
+        self._user_ips.remove()
         self._pid_file.remove()

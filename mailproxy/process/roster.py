@@ -30,6 +30,8 @@ class RelayInfo(NamedTuple):
     rip: str
     session_id: str
     since_s: float
+    row: int = 0
+    """Where `mail_max_userip_connections` counts it."""
 
 
 class Roster:

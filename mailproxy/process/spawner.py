@@ -8,7 +8,7 @@ import socket
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
@@ -42,6 +42,13 @@ _NEWBORN = Status(State.STARTING, 0, 0)
 OnStatus = Callable[["Child", Status], None]
 OnDeath = Callable[["Child", bool], None]
 Body = Callable[[socket.socket], None]
+
+
+class HasFileno(Protocol):
+    """A descriptor and its owner."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,10 +121,8 @@ class Spawner:
         self._pipes: dict[str, _LogPipe] = {}
         self.children: dict[int, Child] = {}
 
-    def spawn(
-        self, role: str, kind: str, owner: object, listeners: Sequence[socket.socket], body: Body
-    ) -> Child:
-        """Fork a child that keeps `listeners` and runs `body` with its end of the channel. Raises OSError."""
+    def spawn(self, role: str, kind: str, owner: object, keeps: Sequence[HasFileno], body: Body) -> Child:
+        """Fork a child that keeps these and runs `body` with its end of the channel. Raises OSError."""
         pipe = self._pipes.get(role)
         if pipe is None:
             pipe = self._pipes[role] = _LogPipe(self._reactor, self._sink, role)
@@ -132,7 +137,7 @@ class Spawner:
             unblock_all()
             raise
         if pid == 0:
-            _be_child(pipe.write_fd, theirs, listeners, body)
+            _be_child(pipe.write_fd, theirs, keeps, body)
         unblock_all()
         theirs.close()
         ours.setblocking(False)
@@ -222,15 +227,13 @@ def _name(number: int) -> str:
     return f"{number} ({name}: {meaning})" if meaning else f"{number} ({name})"
 
 
-def _be_child(
-    log_fd: int, channel: socket.socket, listeners: Sequence[socket.socket], body: Body
-) -> NoReturn:
+def _be_child(log_fd: int, channel: socket.socket, keeps: Sequence[HasFileno], body: Body) -> NoReturn:
     """Run `body` and end at once: no handler, buffer or object of the parent may act in the child."""
     status = EXIT_BUG
     try:
         signal.set_wakeup_fd(-1)
         child.wire_standard_fds(log_fd)
-        child.keep_only([channel.fileno(), *(listener.fileno() for listener in listeners)])
+        child.keep_only([channel.fileno(), *(kept.fileno() for kept in keeps)])
         body(channel)
         status = 0
     except SystemExit as leaving:

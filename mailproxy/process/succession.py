@@ -23,6 +23,7 @@ from mailproxy.process.generation import Generation
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
 from mailproxy.process.spawner import Child, Spawner
+from mailproxy.process.user_ip_table import UserIps
 
 _TICK_S = 1.0
 _SIGHUP = "SIGHUP received - reloading configuration"
@@ -47,6 +48,7 @@ class Succession:
         on_reloading: Callable[[], None],
         on_settled: Callable[[], None],
         on_failed: Callable[[], None],
+        user_ips: UserIps,
     ) -> None:
         self.settings = settings
         """Those in force."""
@@ -54,6 +56,7 @@ class Succession:
         self.current: Generation | None = None
         self._pending: Generation | None = None
         self._listeners = listeners
+        self._user_ips = user_ips
         self._sink = sink
         self._log = sink.write
         self._on_reloading = on_reloading
@@ -94,6 +97,7 @@ class Succession:
             sockets,
             lambda: self._take_over(certificates),
             self._give_up,
+            self._user_ips.table_for(settings, self._reactor),
         )
         self._pending.start_auth()
 

@@ -54,6 +54,12 @@ class Out(Protocol):
     def cancel_auth(self) -> None:
         """Forget the open request; no reply to it is delivered afterwards."""
 
+    def take_place(self, user: bytes) -> bool:
+        """Count a session of this user from his address; False if there are too many already."""
+
+    def leave_place(self) -> None:
+        """Count it no more: there is no session after all. `close` implies it."""
+
     def dial(self, call: Call) -> None:
         """Connect to a backend; its first bytes are the sign of success. An earlier one was hung up."""
 

@@ -65,6 +65,7 @@ class Policy:
         "own_addresses",
         "protocol",
         "proxy_timeout_s",
+        "too_many_text",
         "verbose",
     )
 
@@ -88,14 +89,16 @@ class Policy:
         trusted_networks: Sequence[str] = (),
         own_addresses: Collection[tuple[str, int]] = (),
         max_reconnects: int = 0,
+        max_userip_connections: int = 0,
         log_id: str = "",
     ) -> None:
         """Take auth's mechanisms in its order, and the settings under Dovecot's names.
 
         `capability` is the fixed part of the list; `host_name` goes into APOP challenges. `tls_required` is
         `ssl = required`, `trusted_networks` is `login_trusted_networks`, `max_reconnects` is
-        `login_proxy_max_reconnects`; `own_addresses` are the pairs of address and port that lead back here;
-        `log_id` names the fields of a client's ID that are logged, `*` for all, empty for none.
+        `login_proxy_max_reconnects`, `max_userip_connections` is `mail_max_userip_connections`;
+        `own_addresses` are the pairs of address and port that lead back here; `log_id` names the fields
+        of a client's ID that are logged, `*` for all, empty for none.
         """
         self.protocol = protocol
         self.name = protocol.name
@@ -108,6 +111,10 @@ class Policy:
         self.own_addresses = frozenset(own_addresses)
         self.max_reconnects = max_reconnects
         self.log_id = log_id
+        self.too_many_text = (
+            "Maximum number of connections from user+IP exceeded "
+            f"(mail_max_userip_connections={max_userip_connections})"
+        )
         self.login_timeout_s = login_timeout_s
         self.proxy_timeout_s = proxy_timeout_s
         self.verbose = verbose

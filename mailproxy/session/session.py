@@ -18,16 +18,11 @@ from mailproxy.session.identity import Claims, describe
 from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
-from mailproxy.session.state import State
+from mailproxy.session.state import DEAF, OVER, READING, UNPROVEN, State
 from mailproxy.session.target import BadTarget, check_referral, check_target, one_line, refusal_of_fields
 
 PAUSE_BYTES = SASL_LINE_BYTES
 """A client who sends ahead is read no further than this, plus one read."""
-
-_OVER = (State.DETACHED, State.CLOSED)
-_DEAF = (*_OVER, State.HANDSHAKE)
-_READING = (State.COMMAND, State.SASL)
-_UNPROVEN = (State.COMMAND, State.AUTH, State.SASL, State.HANDSHAKE)
 
 
 class Session:
@@ -67,7 +62,7 @@ class Session:
     @property
     def is_evictable(self) -> bool:
         """Whether nothing is lost but a connection: no password was accepted yet."""
-        return self.state in _UNPROVEN
+        return self.state in UNPROVEN
 
     def start(self, now: float) -> None:
         """Greet the client; his time for the whole login runs from here."""
@@ -82,10 +77,10 @@ class Session:
 
     def on_client_data(self, data: bytes, now: float) -> None:
         """Take bytes that the client sent."""
-        if self.state in _DEAF:
+        if self.state in DEAF:
             return
         self._frontend.buffer.feed(data)
-        if self.state in _READING:
+        if self.state in READING:
             self._read_client()
         elif not self._is_paused and len(self._frontend.buffer) >= PAUSE_BYTES:
             self._is_paused = True
@@ -93,7 +88,7 @@ class Session:
 
     def on_client_eof(self, now: float) -> None:
         """Take the client's end, or that of his half: he cannot finish a login any more."""
-        if self.state not in _OVER:
+        if self.state not in OVER:
             self._close("Disconnected")
 
     def _read_client(self) -> None:
@@ -251,6 +246,10 @@ class Session:
                 self._out.log(Level.ERROR, f"proxy({self.user}): {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
+            if not self._out.take_place(self._user):
+                self._log_login(self._policy.too_many_text)
+                self._refuse(Refusal.LIMIT, self._policy.too_many_text.encode())
+                return
             self.state = State.DIALLING
             self._attempts = Attempts(self._policy, self._out, target, self._tag, self.user)
             self._attempts.begin(now, self._login_deadline)
@@ -337,6 +336,7 @@ class Session:
 
     def _fail_backend(self, refusal: Refusal) -> None:
         self._attempts = None
+        self._out.leave_place()
         self._out.set_deadline(self._login_deadline)
         self._refuse(refusal)
 
@@ -352,7 +352,7 @@ class Session:
 
     def on_deadline(self, now: float) -> None:
         """Take it that the time set last has come: the backend's, or that of the whole login."""
-        if self.state in _OVER:
+        if self.state in OVER:
             return
         if self._attempts is not None and now < self._login_deadline:
             self._go_on(self._attempts.on_deadline(now))
@@ -363,7 +363,7 @@ class Session:
 
     def end(self, reason: str, text_for_client: bool, now: float) -> None:
         """End a session that has not detached: `reason` is logged and, if wished, told to the client."""
-        if self.state in _OVER:
+        if self.state in OVER:
             return
         if text_for_client and self.state is not State.HANDSHAKE:
             self._frontend.farewell(reason.encode("ascii", "replace") + b".", in_use=True)

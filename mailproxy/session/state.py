@@ -47,3 +47,9 @@ class State(Enum):
     BACKEND = "the backend's answers"
     DETACHED = "nothing: the relay has both sockets"
     CLOSED = "nothing: the client is gone or was told to go"
+
+
+OVER = (State.DETACHED, State.CLOSED)
+DEAF = (*OVER, State.HANDSHAKE)
+READING = (State.COMMAND, State.SASL)
+UNPROVEN = (State.COMMAND, State.AUTH, State.SASL, State.HANDSHAKE)

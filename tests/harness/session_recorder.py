@@ -33,6 +33,8 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.deadline = float("inf")
+        self.has_room = True
+        self.places_left = 0
         self.is_paused = False
         self.is_over = False
         self.has_request = False
@@ -77,6 +79,15 @@ class Recorder:
         assert self.has_request
         self.has_request = False
         self._say("cancel")
+
+    def take_place(self, user: bytes) -> bool:
+        if self.has_room:
+            return True
+        self._say("no place", user)
+        return False
+
+    def leave_place(self) -> None:
+        self.places_left += 1
 
     def dial(self, call: Call) -> None:
         assert not self.has_backend

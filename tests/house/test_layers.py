@@ -39,8 +39,17 @@ NOT_PURE = frozenset(
     )
 )
 SHELLS = ("master", "auth", "login")
-# What every kind of process does first, and how a backend is reached, for a login or for a question.
-SHARED_BY_SHELLS = {"child", "title", "backend_link", "own_fault", "source_addresses", "question"}
+# What every kind of process does first, how a backend is reached, for a login or for a question, and the
+# memory that master and workers share.
+SHARED_BY_SHELLS = {
+    "child",
+    "title",
+    "backend_link",
+    "own_fault",
+    "source_addresses",
+    "question",
+    "user_ip_table",
+}
 # The one place that knows what each kind of child runs.
 WIRING = {("auth_processes", "auth"), ("generation", "login")}
 # What they load when a configuration asks for it: drivers, libraries for hashes.

@@ -67,12 +67,10 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 
 def carriers(arena: Arena, clients: list[RawClient]) -> list[int]:
     """Return the pids of the processes that carry these sessions."""
-    of_peer = {
-        connection.raddr: process.pid
-        for process in arena.proxy.children("imap-login")
-        for connection in process.net_connections("tcp4")
-        if connection.raddr
-    }
+    of_peer: dict[object, int] = {}
+    for process in arena.proxy.children("imap-login"):
+        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+            of_peer |= {c.raddr: process.pid for c in process.net_connections("tcp4") if c.raddr}
     return [of_peer[client.socket.getsockname()] for client in clients]
 
 

@@ -53,6 +53,23 @@ def test_evictable_until_a_password_is_accepted() -> None:
     ]
 
 
+def test_too_many_sessions_are_refused_before_a_backend_is_asked() -> None:
+    """X03: the client may try again, and a place is given back when there is no session after all."""
+    session, out = begin()
+    out.has_room = False
+    for _ in range(2):
+        session.on_client_data(b"a LOGIN john geheim\r\n", 100.0)
+        reply(session, out, Outcome.OK, ACCEPTED)
+        assert session.state is State.COMMAND
+    out.has_room = True
+    session.on_client_data(b"b LOGIN john geheim\r\n", 100.0)
+    reply(session, out, Outcome.OK, ACCEPTED)
+    session.on_backend_lost("gone", 102.0)
+    told = [event[0] for event in out.events if event[0] in ("no place", "dial")]
+    assert told == ["no place", "no place", "dial"]
+    assert out.places_left == 1
+
+
 def test_sasl_is_evictable() -> None:
     session, out = begin()
     session.on_client_data(b"a AUTHENTICATE PLAIN\r\n", 100.0)
