@@ -16,7 +16,8 @@ def render(level: Level, text: str) -> bytes:
     raw = text.encode("utf-8", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
     if len(raw) > LINE_BYTES:
         raw = raw[: LINE_BYTES - 3] + b"..."
-    return b"\x01" + level.value.encode() + raw + b"\n"
+    # `_value_` is the attribute; `value` is a property that takes a microsecond to find it.
+    return b"\x01" + level._value_.encode() + raw + b"\n"
 
 
 def parse(line: bytes) -> tuple[Level, str]:

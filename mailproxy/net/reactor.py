@@ -35,9 +35,6 @@ class Timer:
         self.when = when
         self.call: Callable[[], None] | None = call
 
-    def __lt__(self, other: Timer) -> bool:
-        return self.when < other.when
-
 
 class Reactor:
     """Owns the epoll descriptor; the registered descriptors belong to those who registered them.
@@ -49,7 +46,9 @@ class Reactor:
         self._epoll: select.epoll
         self._callbacks: dict[int, Callback] = {}
         self._forgotten: set[int] = set()
-        self._timers: list[Timer] = []
+        self._timers: list[tuple[float, int, Timer]] = []
+        """A heap; the number keeps timers of one time in order. Tuples are compared without Python code."""
+        self._armed = 0
         self._stale_timers = 0
         self._pending_flushes: list[Callable[[], None]] = []
         self._running = False
@@ -97,7 +96,8 @@ class Reactor:
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call once at monotonic time `when`."""
         timer = Timer(when, call)
-        heapq.heappush(self._timers, timer)
+        self._armed += 1
+        heapq.heappush(self._timers, (when, self._armed, timer))
         return timer
 
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
@@ -111,7 +111,7 @@ class Reactor:
         timer.call = None
         self._stale_timers += 1
         if self._stale_timers > _STALE_TIMERS and self._stale_timers * 2 > len(self._timers):
-            self._timers = [t for t in self._timers if t.call is not None]
+            self._timers = [entry for entry in self._timers if entry[2].call is not None]
             heapq.heapify(self._timers)
             self._stale_timers = 0
 
@@ -139,7 +139,7 @@ class Reactor:
         for fd, event in events:
             if fd not in forgotten:
                 callbacks[fd](event)
-        if self._timers and self._timers[0].when <= self.now:
+        if self._timers and self._timers[0][0] <= self.now:
             self._run_timers()
         while self._pending_flushes:
             pending, self._pending_flushes = self._pending_flushes, []
@@ -150,18 +150,18 @@ class Reactor:
         if self._pending_flushes:
             return 0.0  # Asked for outside a batch, before the loop began.
         timers = self._timers
-        while timers and timers[0].call is None:
+        while timers and timers[0][2].call is None:
             heapq.heappop(timers)
             self._stale_timers -= 1
         if not timers:
             return limit_s
-        wait_s = max(0.0, timers[0].when - time.monotonic())
+        wait_s = max(0.0, timers[0][0] - time.monotonic())
         return wait_s if limit_s is None else min(wait_s, limit_s)
 
     def _run_timers(self) -> None:
         timers = self._timers
-        while timers and timers[0].when <= self.now:
-            timer = heapq.heappop(timers)
+        while timers and timers[0][0] <= self.now:
+            timer = heapq.heappop(timers)[2]
             call, timer.call = timer.call, None
             if call is None:
                 self._stale_timers -= 1

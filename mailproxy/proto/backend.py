@@ -117,7 +117,8 @@ class BackendLines:
 
     def next_line(self) -> bytes | None:
         """Take the next line. Raises LineTooLong if one line, their number or their sum passes a limit."""
-        before = len(self.buffer) if self._early_bytes > 0 else 0
+        early_bytes = self._early_bytes
+        before = len(self.buffer) if early_bytes > 0 else 0
         line = self.buffer.next_line(BACKEND_LINE_BYTES)
         if line is None:
             return None
@@ -127,7 +128,7 @@ class BackendLines:
             raise LineTooLong
         self.is_early = before > 0
         if before:
-            self._early_bytes -= before - len(self.buffer)
+            self._early_bytes = early_bytes - before + len(self.buffer)
         return line
 
 

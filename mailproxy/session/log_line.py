@@ -20,26 +20,33 @@ _VALUES = frozenset({*"undslrabpmck$", "session"})
 class LogLine:
     """Both settings, parsed once a worker."""
 
-    __slots__ = ("_elements", "_render")
+    __slots__ = ("_elements", "_forms", "_letters", "_render")
 
     def __init__(self, elements: str, line_format: str) -> None:
         templates = [parse(element) for element in elements.split(" ")]
-        self._elements = [
-            (template.letters, _compile(template)) for template in templates if template.letters
-        ]
+        self._elements = [template for template in templates if template.letters]
+        self._letters = tuple(dict.fromkeys(letter for one in self._elements for letter in one.letters))
+        self._forms: dict[tuple[str, ...], Callable[[Values], str]] = {}
+        """What expands all elements at once, by the letters that have a value: mostly the same."""
         self._render = _compile(parse(line_format))
 
     def render(self, message: str, values: Values) -> str:
         """Return the line; `values` are printable, keyed by letter, and taken over."""
-        kept = []
-        for letters, fill in self._elements:
-            for letter in letters:
-                if values.get(letter):
-                    kept.append(fill(values))
-                    break
+        known = tuple([letter for letter in self._letters if values.get(letter)])
+        form = self._forms.get(known)
+        if form is None:
+            form = self._forms[known] = self._form(known)
+        elements = form(values)
         values["$"] = message
-        values["s"] = ", ".join(kept)
+        values["s"] = elements
         return self._render(values)
+
+    def _form(self, known: tuple[str, ...]) -> Callable[[Values], str]:
+        pieces: list[str | Variable] = []
+        for element in self._elements:
+            if any(letter in known for letter in element.letters):
+                pieces += [", ", *element.pieces] if pieces else element.pieces
+        return _compile(Template("", tuple(pieces), ()))
 
 
 def _compile(template: Template) -> Callable[[Values], str]:

@@ -70,7 +70,7 @@ class Target:
 
 @lru_cache(maxsize=1024)
 def _address(host: bytes) -> str:
-    """Return the address as text, empty if it is none. Backends are few, and parsing costs microseconds."""
+    """Return the address as text, empty if it is none. Parsing costs microseconds."""
     text = host.decode("ascii", "replace")
     try:
         ip_address(text)
@@ -93,7 +93,13 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     get = fields.get
     verify, starttls = _tls_of(fields) if b"ssl" in fields or b"starttls" in fields else (None, False)
     is_tls_port = verify is not None and not starttls
-    servers = _servers(fields, policy.backend_tls_port if is_tls_port else policy.backend_port)
+    servers = _servers(
+        get(b"host") or b"",
+        get(b"hostip") or b"",
+        get(b"port") or b"",
+        get(b"proxy_alternatives") or b"",
+        policy.backend_tls_port if is_tls_port else policy.backend_port,
+    )
     password = get(b"pass") or b""
     if not password:
         raise BadTarget("password not given")
@@ -135,23 +141,25 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     return target
 
 
-def _servers(fields: Fields, default_port: int) -> list[Server]:
-    host = fields.get(b"host") or b""
+# Backends are few: for nearly every login this was worked out before.
+@lru_cache(maxsize=1024)
+def _servers(
+    host: bytes, hostip: bytes, wanted_port: bytes, alternatives: bytes, default_port: int
+) -> tuple[Server, ...]:
     if not host:
         raise BadTarget("host not given")
-    port = parse_port(fields.get(b"port") or b"", default_port)
-    servers = [_server(host, ip, port) for ip in (fields.get(b"hostip") or host).split(b",")]
+    port = parse_port(wanted_port, default_port)
+    servers = [_server(host, ip, port) for ip in (hostip or host).split(b",")]
     if not port:
-        raise BadTarget(f"port {printable(fields[b'port'])} is not a number from 1 to 65535")
-    if alternatives := fields.get(b"proxy_alternatives"):
-        for alternative in alternatives.split(b" "):
-            name, _, place = alternative.partition(b"/")
-            ip, _, own_port = place.partition(b"/")
-            server = _server(name, ip or name, parse_port(own_port, port))
-            if not server.port:
-                raise BadTarget(f"proxy_alternatives: {printable(alternative)} has no valid port")
-            servers.append(server)
-    return servers
+        raise BadTarget(f"port {printable(wanted_port)} is not a number from 1 to 65535")
+    for alternative in alternatives.split(b" ") if alternatives else ():
+        name, _, place = alternative.partition(b"/")
+        ip, _, own_port = place.partition(b"/")
+        server = _server(name, ip or name, parse_port(own_port, port))
+        if not server.port:
+            raise BadTarget(f"proxy_alternatives: {printable(alternative)} has no valid port")
+        servers.append(server)
+    return tuple(servers)
 
 
 def _server(name: bytes, ip: bytes, port: int) -> Server:

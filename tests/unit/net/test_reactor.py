@@ -136,7 +136,7 @@ def test_cancelled_timers_do_not_pile_up(reactor: Reactor) -> None:
     for _ in range(100_000):
         reactor.cancel(reactor.call_later(180, lambda: None))
         assert len(reactor._timers) < 1000
-    assert [timer for timer in sorted(reactor._timers) if timer.call is not None] == keep
+    assert [timer for _, _, timer in sorted(reactor._timers) if timer.call is not None] == keep
     assert reactor._stale_timers == len(reactor._timers) - len(keep)
 
 

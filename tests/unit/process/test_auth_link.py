@@ -118,8 +118,7 @@ class Stage:
         return asker, self.link.ask(asker, b"PLAIN", PARAMETERS, response)
 
     def let_time_pass(self, seconds: float) -> None:
-        for timer in self.reactor._timers:
-            timer.when -= seconds
+        self.reactor._timers = [(when - seconds, *rest) for when, *rest in self.reactor._timers]  # type: ignore[misc]
         for request_id in self.link._asked_at:
             self.link._asked_at[request_id] -= seconds
 
