@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("-p", dest="with_password", action="store_true", help="read a password from stdin")
     commands.add_parser("reload", help="take a changed configuration into use")
+    commands.add_parser("upgrade", help="let a newly installed version take over")
     commands.add_parser("stop", help="end mailproxy")
     return parser
 
@@ -107,13 +108,9 @@ class _Conversation:
         try:
             self._sock.connect(path)
             self.send(render_request(request, argument))
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise _Trouble(f"mailproxy is not running ({path})", EXIT_NOT_RUNNING) from None
-        except PermissionError:
-            text = f"no right to use {path}; only root and the user whom mailproxy runs as may"
-            raise _Trouble(text, EXIT_NO_RIGHTS) from None
         except OSError as error:
-            raise _Trouble(f"can't use {path}: {error.strerror}", EXIT_NOT_RUNNING) from None
+            self._sock.close()
+            raise _no_connection(path, error) from None
 
     def send(self, packet: bytes) -> None:
         """Say one more thing."""
@@ -132,7 +129,8 @@ class _Conversation:
                 if kind is Reply.FAILURE:
                     raise _Trouble(_for_people(text), EXIT_FAILED)
                 if kind is Reply.ASKED:
-                    asked = int(text)
+                    # One from each master: that of before an upgrade asks its own workers.
+                    asked += int(text) if text.isdigit() else 0
                 elif kind is Reply.END:
                     ended += 1
                 else:
@@ -148,6 +146,15 @@ class _Conversation:
             return None
         except ConnectionResetError:
             return b""
+
+
+def _no_connection(path: str, error: OSError) -> _Trouble:
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return _Trouble(f"mailproxy is not running ({path})", EXIT_NOT_RUNNING)
+    if isinstance(error, PermissionError):
+        text = f"no right to use {path}; only root and the user whom mailproxy runs as may"
+        return _Trouble(text, EXIT_NO_RIGHTS)
+    return _Trouble(f"can't use {path}: {error.strerror or error}", EXIT_NOT_RUNNING)
 
 
 def _for_people(text: bytes) -> str:
@@ -251,6 +258,10 @@ def _reload(path: str, _options: argparse.Namespace) -> int:
     return _await(path, Request.RELOAD, "the new configuration is in use", "mailproxy ended meanwhile")
 
 
+def _upgrade(path: str, _options: argparse.Namespace) -> int:
+    return _await(path, Request.UPGRADE, "the new version serves", "mailproxy ended meanwhile")
+
+
 def _await(path: str, request: Request, done: str, ended: str) -> int:
     for _, text in _Conversation(path, request).answers():
         print(_for_people(text) or done)
@@ -271,6 +282,7 @@ _COMMANDS: dict[str, Callable[[str, argparse.Namespace], int]] = {
     "kick": _kick,
     "explain": _explain,
     "reload": _reload,
+    "upgrade": _upgrade,
     "stop": _stop,
 }
 
