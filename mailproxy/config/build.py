@@ -150,6 +150,7 @@ def _login(tree: Tree, name: str, auths: tuple[AuthSettings, ...]) -> LoginSetti
         login_process_per_connection=section["login_process_per_connection"],
         login_chroot=section["login_chroot"],
         login_process_size_mib=max(size_mib, PROCESS_SIZE_FLOOR_MIB) if size_mib else 0,
+        login_seccomp=section["login_seccomp"],
         login_processes_count=section["login_processes_count"],
         login_max_processes_count=section["login_max_processes_count"],
         login_max_connections=section["login_max_connections"],

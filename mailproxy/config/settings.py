@@ -85,6 +85,7 @@ class LoginSettings:
     login_chroot: bool
     login_process_size_mib: int
     """0 means no limit."""
+    login_seccomp: bool
     login_processes_count: int
     login_max_processes_count: int
     login_max_connections: int

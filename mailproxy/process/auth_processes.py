@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mailproxy.base.level import Level
 from mailproxy.config.settings import AuthSettings, Settings
 from mailproxy.net.reactor import Reactor
-from mailproxy.process import child
+from mailproxy.process import child, syscall_filter
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.question import Question
 from mailproxy.process.spawner import Child, Spawner
@@ -88,6 +88,7 @@ class AuthProcesses:
             def confine() -> None:
                 chroot = os.path.join(self._base_dir, section.chroot) if section.chroot else ""
                 child.become(section.user, extra_groups=True, chroot=chroot)
+                syscall_filter.forbid(others=False)
                 child.limit_memory(max(section.process_size_mib, _SIZE_FLOOR_MIB))
 
             # Imported here alone: the threads that it brings would cost every other child (see title).

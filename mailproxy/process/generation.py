@@ -14,7 +14,7 @@ from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.tls_context import forgive_odd_names
-from mailproxy.process import child, login
+from mailproxy.process import child, login, syscall_filter
 from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
@@ -89,10 +89,17 @@ class Generation:
 
     # -- login workers ------------------------------------------------------------------------------------
 
+    def _prepare_filter(self) -> None:
+        if any(settings.login_seccomp for settings in self.settings.logins) and not syscall_filter.program():
+            self._log(
+                Level.INFO, "login_seccomp: pyseccomp or libseccomp is missing: system calls are not filtered"
+            )
+
     def serve_logins(self, listeners: Listeners) -> None:
         """Fork login workers from now on."""
         self._listeners = listeners
         self._serves_logins = True
+        self._prepare_filter()
         for settings in self.settings.logins:
             self._groups[settings.protocol] = GroupPolicy(
                 settings.login_processes_count,

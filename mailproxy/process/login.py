@@ -29,7 +29,7 @@ from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.signals import Signals
 from mailproxy.net.tls import Stream
 from mailproxy.net.tls_context import TlsContexts
-from mailproxy.process import child
+from mailproxy.process import child, syscall_filter
 from mailproxy.process.arrival import Arrival
 from mailproxy.process.auth_group import AuthGroup
 from mailproxy.process.auth_link import AuthLink
@@ -146,6 +146,7 @@ class Worker:
         child.forbid_processes()
         self.reactor.open()
         self._log_lines.open()
+        syscall_filter.forbid(others=settings.login_seccomp)
         self._serve(channel)
 
     def _serve(self, channel: socket.socket) -> None:

@@ -49,6 +49,7 @@ SHARED_BY_SHELLS = {
     "source_addresses",
     "question",
     "user_ip_table",
+    "syscall_filter",
 }
 # The one place that knows what each kind of child runs.
 WIRING = {("auth_processes", "auth"), ("generation", "login")}

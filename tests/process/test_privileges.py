@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mailproxy.process.syscall_filter import program
 from tests.harness.arena import Arena
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
@@ -70,6 +71,17 @@ def test_identities(arena: Arena) -> None:
         assert found["Groups"] == groups
         for capabilities in ("CapInh", "CapPrm", "CapEff"):
             assert int(found[capabilities][0], 16) == 0
+
+
+def test_no_new_rights(new_arena: NewArena) -> None:
+    """V02, V08: set-uid programs give none, /proc is root's, and a worker has few system calls left."""
+    arena = new_arena("login_processes_count = 2", "protocol pop3 {\n  login_seccomp = no\n}")
+    found = workers(arena)
+    for process in (*found, *arena.proxy.children("auth")):
+        assert status(process)["NoNewPrivs"] == ["1"]
+        assert os.stat(f"/proc/{process.pid}/mem").st_uid == 0, "a dumpable process owns its files in /proc"
+    filtered = {worker.cmdline()[0].split()[-1]: status(worker)["Seccomp"] for worker in found}
+    assert filtered == {"imap-login": ["2" if program() else "0"], "pop3-login": ["0"]}
 
 
 def test_the_workers_root(arena: Arena) -> None:
