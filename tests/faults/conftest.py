@@ -11,12 +11,25 @@ from tests.harness.oracles import Oracles
 from tests.harness.scripted_backend import imap_echo, pop3_echo
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let both modes of processes meet the rows of a module that asks for it."""
+    modes = getattr(metafunc.module, "MODES", ())
+    if modes and "arena" in metafunc.fixturenames:
+        metafunc.parametrize("arena", modes, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    """The module's proxy, with the module's SETTINGS and AUTH, and its QUERY in place of the usual."""
+    """The module's proxy, with the module's SETTINGS and AUTH, and its QUERY in place of the usual.
+
+    A module with MODES goes through its rows in each of them.
+    """
     module = request.module
     with Arena(
-        getattr(module, "SETTINGS", ""), getattr(module, "QUERY", QUERY), auth=getattr(module, "AUTH", "")
+        getattr(module, "SETTINGS", ""),
+        getattr(module, "QUERY", QUERY),
+        auth=getattr(module, "AUTH", ""),
+        per_connection=getattr(request, "param", "") == "per-connection",
     ) as running:
         yield running
 

@@ -14,6 +14,7 @@ from tests.harness.oracles import Oracles
 from tests.harness.raw_client import b64
 from tests.harness.wait import wait_until
 
+MODES = ("shared", "per-connection")
 SETTINGS = "login_proxy_timeout = 5\n"
 
 
@@ -123,6 +124,7 @@ def test_proxy_points_at_itself(arena: Arena, protocol: str, oracles: Oracles) -
         assert log_in(client, protocol, b"loop" + protocol.encode()).startswith(TEMPORARY[protocol])
         assert time.monotonic() - start < 0.5
         assert log_in(client, protocol).startswith(OK[protocol])
+        wait_until("both are logged", lambda: b"started proxying" in oracles.log_since_begin())
     assert oracles.log_since_begin().count(b"client in: AUTH") == 2
 
 

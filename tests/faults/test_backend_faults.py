@@ -15,6 +15,7 @@ from tests.harness.oracles import Oracles, memory_kib
 from tests.harness.scripted_backend import Peer, Script
 from tests.harness.wait import wait_until
 
+MODES = ("shared", "per-connection")
 SETTINGS = "login_proxy_timeout = 5\nlogin_proxy_max_reconnects = 1\n"
 
 

@@ -27,7 +27,7 @@ QUERY = (
 )
 
 MAIN = """\
-login_process_per_connection = no
+login_process_per_connection = {per_connection}
 login_processes_count = 1
 login_max_connections = 4000
 auth_verbose = yes
@@ -70,8 +70,10 @@ class Arena:
         query: str = QUERY,
         mechanisms: str = "plain login cram-md5",
         auth: str = "",
+        per_connection: bool = False,
     ) -> None:
         """`settings` stand above the auth section and `auth` ends it; FOLDER in it is the proxy's."""
+        self.per_connection = per_connection
         self._close = contextlib.ExitStack()
         enter = self._close.enter_context
         self.imap = enter(ScriptedBackend(imap_echo))
@@ -90,7 +92,13 @@ class Arena:
             self.add(user, self.GUEST.decode(), self.house_imap.port, self.house_pop3.port)
         auth = auth.replace("FOLDER", str(self.proxy.folder))
         self.proxy.write(
-            MAIN.format(settings=settings, mechanisms=mechanisms, sql=self.proxy.sql, auth=auth),
+            MAIN.format(
+                per_connection="yes" if per_connection else "no",
+                settings=settings,
+                mechanisms=mechanisms,
+                sql=self.proxy.sql,
+                auth=auth,
+            ),
             SQL.format(database=self.path, query=query),
         )
 

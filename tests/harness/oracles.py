@@ -30,7 +30,7 @@ class Oracles:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._processes: list[psutil.Process] = arena.proxy.processes()
+        self._processes: list[psutil.Process] = self._lasting()
         self._bystanders = [arena.login(protocol, b"bystander", arena.GUEST) for protocol in ("imap", "pop3")]
         self._secrets: set[bytes] = set()
         self._log_offset = 0
@@ -38,13 +38,22 @@ class Oracles:
         at_rest = {
             p.pid: p.num_fds()
             for p in arena.proxy.children("imap-login") + arena.proxy.children("pop3-login")
+            if not arena.per_connection
         }
+        self._workers = self._count_workers()
         self._warm_up()
         wait_until(
             "the workers are at rest",
             lambda: all(len(os.listdir(f"/proc/{pid}/fd")) <= fds for pid, fds in at_rest.items()),
         )
         self._fds = {p.pid: p.num_fds() for p in self._processes}
+
+    def _lasting(self) -> list[psutil.Process]:
+        """Return those that no client's coming or going should change."""
+        proxy = self._arena.proxy
+        if self._arena.per_connection:
+            return [psutil.Process(proxy.pid), *proxy.children("auth")]
+        return proxy.processes()
 
     def _warm_up(self) -> None:
         """Make every process meet each kind of event once, so that later growth is a leak."""
@@ -94,7 +103,7 @@ class Oracles:
 
     def _check_alive(self) -> None:
         before = sorted(self._processes, key=lambda p: p.pid)
-        now = sorted(self._arena.proxy.processes(), key=lambda p: p.pid)
+        now = sorted(self._lasting(), key=lambda p: p.pid)
         assert now == before, f"S1: {before} became {now}"
 
     def _check_bystander(self) -> None:
@@ -130,7 +139,17 @@ class Oracles:
                 lambda said=farewell, ended=ended: self.log_since_begin().count(said) > ended,  # type: ignore[misc]
             )
 
+    def _count_workers(self) -> int:
+        return sum(len(self._arena.proxy.children(f"{protocol}-login")) for protocol in ("imap", "pop3"))
+
     def _check_leaks(self) -> None:
+        if self._arena.per_connection:
+            # Its descriptors and memory go with a process.
+            wait_until(
+                f"S4: no more than {self._workers} workers are left",
+                lambda: self._count_workers() <= self._workers,
+                LEAK_S,
+            )
         for process in self._processes:
             fds, rss = self._fds[process.pid], self._rss[process.pid]
             wait_until(
@@ -196,8 +215,9 @@ def _forms(secret: bytes) -> list[bytes]:
 
 
 def memory_kib(arena: Arena, *roles: str) -> int:
-    """Return the resident memory of all processes of these roles together."""
-    return sum(p.memory_info().rss for role in roles for p in arena.proxy.children(role)) >> 10
+    """Return the resident memory of all processes of these roles together; of the largest if they change."""
+    each = [p.memory_info().rss for role in roles for p in arena.proxy.children(role)]
+    return (max(each) if arena.per_connection else sum(each)) >> 10
 
 
 def closes_within(client: RawClient, limit_s: float) -> bytes:
