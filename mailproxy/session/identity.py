@@ -44,10 +44,12 @@ class Claims:
         self._seen: tuple[str, int, str, int, str, int] | None = None
 
     def take(self, parameters: Parameters) -> bool:
-        """Believe a trusted peer, and nobody else; False if one of his words is nonsense."""
+        """Believe a trusted peer; False if one of his words is nonsense.
+
+        Anybody may say that a login was passed on too often: that harms nobody but himself, and ends rings of
+        proxies that do not trust each other.
+        """
         client = self._client
-        if not client.is_trusted:
-            return True
         if self._seen is None:
             self._seen = (
                 client.rip,
@@ -57,7 +59,12 @@ class Claims:
                 client.session_id,
                 client.proxy_ttl,
             )
-        return claim(client, parameters)
+        if client.is_trusted:
+            return claim(client, parameters)
+        ttl = parameters.get(b"x-proxy-ttl", b"")
+        if _NUMBER.fullmatch(ttl) is not None:
+            client.proxy_ttl = min(client.proxy_ttl, int(ttl))
+        return True
 
     def forget(self) -> None:
         """Forget what was said in the clear (CVE-2021-37845)."""

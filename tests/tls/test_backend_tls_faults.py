@@ -231,13 +231,18 @@ def test_a_proxy_that_leads_to_itself(proxy: TlsProxy, protocol: str) -> None:
     proxy.wait_log("proxying loops")
 
 
-def test_two_proxies_in_a_ring(authority: Authority, proxy: TlsProxy) -> None:
-    """B18: one login causes no more connections than its TTL, since both trust each other."""
+@pytest.mark.parametrize(
+    "settings",
+    ["login_trusted_networks = 127.0.0.1", "login_greeting_capability = yes\nimap_capability = IMAP4rev1 ID"],
+    ids=["trust", "no trust"],
+)
+def test_two_proxies_in_a_ring(authority: Authority, proxy: TlsProxy, settings: str) -> None:
+    """B18: one login causes no more connections than its TTL, where both trust each other or show ID."""
     with TlsProxy(authority) as other:
         for here, there in ((proxy, other), (other, proxy)):
             here.secrets.add(WORD)
             here.add("guest", f"host={HOST} port={there.imap_port}")
-            here.begin("login_trusted_networks = 127.0.0.1")
+            here.begin(settings)
         assert is_temporary(try_login(proxy))
         end = "proxies loop: x-proxy-ttl has come to its end"
         wait_until("one of them ends it", lambda: end in proxy.log_text() + other.log_text())

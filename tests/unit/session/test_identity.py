@@ -56,6 +56,20 @@ def test_nonsense(name: bytes, value: bytes) -> None:
     assert identity_of(client) == before
 
 
+def test_anybody_may_say_that_he_was_passed_on() -> None:
+    """B18: only the time to live, only downwards, and no longer than up to STARTTLS."""
+    client = make_client(session_id="S1")
+    before = identity_of(client)
+    claims = Claims(client)
+    for ttl in (b"9", b"", b"-1", b"x", b"999999", b"5"):
+        assert claims.take({**CLAIMS, b"x-proxy-ttl": ttl})
+        assert identity_of(client) == before
+    assert claims.take(CLAIMS)
+    assert identity_of(client) == before._replace(ttl=2)
+    claims.forget()
+    assert identity_of(client) == before
+
+
 def test_claims_are_forgotten() -> None:
     """T03."""
     client = make_client(session_id="S1")
