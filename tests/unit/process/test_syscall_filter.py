@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import encodings.idna  # noqa: F401  as net.tls_context does, for server_hostname
 import errno
 import os
 import select
@@ -63,7 +64,7 @@ def test_what_no_worker_needs_is_refused(name: str) -> None:
     assert in_child(FORBIDDEN[name], others=True) == errno.EPERM
 
 
-def serve(listener: socket.socket) -> None:
+def serve(listener: socket.socket, context: ssl.SSLContext) -> None:
     """Do once what a worker does: TLS, descriptors over a socket, splice, memory, chance, a traceback."""
     theirs = socket.socket(socket.AF_INET)
     theirs.setblocking(False)
@@ -77,7 +78,6 @@ def serve(listener: socket.socket) -> None:
     os.splice(taken.fileno(), write_fd, 500)
     os.splice(read_fd, taken.fileno(), 500)
     assert len(bytearray(os.urandom(8)) * (4 << 20)) == 32 << 20
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
@@ -87,8 +87,9 @@ def serve(listener: socket.socket) -> None:
 @needs_filter
 def test_what_a_worker_does_is_allowed() -> None:
     """V04: without a file, a library or a name that is looked up late."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made by the master
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert in_child(lambda: serve(listener), others=True) == 0
+        assert in_child(lambda: serve(listener, context), others=True) == 0
 
 
 def test_without_the_filter_only_rights_are_given_up() -> None:
