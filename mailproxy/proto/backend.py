@@ -39,7 +39,14 @@ class Account:
 
     # fmt: off
     __slots__ = (
-        "_password", "identity", "master", "mechanism", "starttls", "user", "waits_for_replies",
+        "_password",
+        "asks_capability",
+        "identity",
+        "master",
+        "mechanism",
+        "starttls",
+        "user",
+        "waits_for_replies",
     )
     # fmt: on
 
@@ -65,6 +72,8 @@ class Account:
         self.identity = identity
         self.waits_for_replies = waits_for_replies
         """Whether each command waits for the answer to the one before (`proxy_nopipelining`)."""
+        self.asks_capability = False
+        """Whether a backend is asked for its capability if the banner does not have it."""
 
     def take_password(self) -> Secret:
         """Return the password, once; the caller sends it to the backend or drops it."""

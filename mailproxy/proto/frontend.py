@@ -120,6 +120,10 @@ class Frontend(Protocol):
     response: bytes | None
     """Base64 as typed; None if the client sent no initial response."""
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether the client goes by our capability until he is told the backend's; never so on POP3."""
+
     def next_request(self) -> Request:
         """Work through the buffer up to the next request. Raises ClientViolation."""
 

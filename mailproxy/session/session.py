@@ -250,6 +250,7 @@ class Session:
                 self._log_login(self._policy.too_many_text)
                 self._refuse(Refusal.LIMIT, self._policy.too_many_text.encode())
                 return
+            target.account.asks_capability = self._frontend.has_asked
             self.state = State.DIALLING
             self._attempts = Attempts(self._policy, self._out, target, self._tag, self.user)
             self._attempts.begin(now, self._login_deadline)

@@ -69,8 +69,14 @@ class Peer:
         assert found == wanted, f"the backend was sent {found!r}, not {wanted!r}"
 
     def imap_login(self) -> tuple[bytes, bytes, bytes]:
-        """Read a LOGIN command as a server does, literals included; returns tag, user and password."""
+        """Read a LOGIN command as a server does, literals included; returns tag, user and password.
+
+        Somebody may ask for the capability before.
+        """
         command = self.line()
+        if command.endswith(b" CAPABILITY\r\n"):
+            self.send(b"%s BAD I do not tell\r\n" % command.split(b" ")[0])
+            command = self.line()
         tag, word, rest = command.split(b" ", 2)
         assert word == b"LOGIN", command
         values: list[bytes] = []

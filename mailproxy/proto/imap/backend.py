@@ -2,8 +2,9 @@
 
 The login's tag is secret until it is sent, so an OK that was queued behind the banner cannot carry it. What
 waits for `+` waits, unless the backend said that it need not: one that refuses a literal would run it as a
-command. ID goes ahead of the login without waiting. Untagged lines are swallowed, except around STARTTLS,
-where whoever listens could have put them; everything else that is unexpected ends the attempt.
+command. ID goes ahead of the login without waiting. A client who has asked us is owed the backend's
+capability, so one whose banner is silent about it is asked first. Untagged lines are swallowed, except around
+STARTTLS, where whoever listens could have put them; everything else that is unexpected ends the attempt.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class ImapBackend:
         if len(words) == 3 and words[2][: len(_CAPABILITY_CODE)].upper() == _CAPABILITY_CODE:
             self._learn(words[2][len(_CAPABILITY_CODE) :].partition(b"]")[0])
         if not self._account.starttls:
-            return self._log_in()
+            is_asked = self._account.asks_capability and not self._words
+            return self._ask_capability() if is_asked else self._log_in()
         if self._words and b"STARTTLS" not in self._words:
             return self._broken("Remote does not offer STARTTLS, no password was sent")
         self._handle = ImapBackend._on_starttls
@@ -112,16 +114,19 @@ class ImapBackend:
         """Ask again what the backend can do: in the clear anyone could have said it."""
         self._words = []
         self.capability = b""
+        self._ask_capability()
+
+    def _ask_capability(self) -> Verdict:
         self._handle = ImapBackend._on_capability
-        self._ask(derived_tag(self._tag, b"CAPABILITY") + b" CAPABILITY\r\n")
+        return self._ask(derived_tag(self._tag, b"CAPABILITY") + b" CAPABILITY\r\n")
 
     def _on_capability(self, line: bytes) -> Verdict:
-        if self._lines.is_early:
-            return self._broken(f"Remote answered before it was asked: {printable(line)}")
         if line[:1] == b"*":
             if line[: len(_CAPABILITY_LINE)].upper() == _CAPABILITY_LINE:
                 self._learn(line[len(_CAPABILITY_LINE) :])
             return Verdict.WAIT
+        if self._lines.is_early:
+            return self._broken(f"Remote answered before it was asked: {printable(line)}")
         if line.partition(b" ")[0].upper() != derived_tag(self._tag, b"CAPABILITY"):
             return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
         return self._log_in()

@@ -25,11 +25,11 @@ class ImapFrontend:
     __slots__ = (
         "_bad",
         "_face",
-        "_has_asked",
         "_reader",
         "_send",
         "_tag",
         "buffer",
+        "has_asked",
         "mechanism",
         "parameters",
         "password",
@@ -49,7 +49,7 @@ class ImapFrontend:
         self._reader = CommandReader(self.buffer, send)
         self._tag = b""
         self._bad = 0
-        self._has_asked = False
+        self.has_asked = False
 
     def next_request(self) -> Request:
         """Work through the buffer up to the next request. Raises ClientViolation."""
@@ -94,7 +94,7 @@ class ImapFrontend:
 
     def _capability(self, command: RawCommand, at: int) -> Request:
         _refuse_arguments(command, at)
-        self._has_asked = True
+        self.has_asked = True
         self._send(b"%s%s OK Capability completed.\r\n" % (self._face.capability, self._tag))
         return Request.NONE
 
@@ -151,7 +151,7 @@ class ImapFrontend:
         if the OK does not and the backend has announced any; nothing is invented.
         """
         tagged = b"%s%s\r\n" % (self._tag, backend_line)
-        if not self._has_asked or not capability or b"[CAPABILITY " in backend_line[:20].upper():
+        if not self.has_asked or not capability or b"[CAPABILITY " in backend_line[:20].upper():
             return tagged
         return b"* CAPABILITY %s\r\n%s" % (capability, tagged)
 

@@ -23,8 +23,7 @@ class ImapProbe(ImapBackend):
     def _log_in(self) -> Verdict:
         """Ask, where a login would begin; leave when the answer is complete."""
         if self._handle is not ImapBackend._on_capability:
-            self._handle = ImapBackend._on_capability
-            return self._ask(derived_tag(self._tag, b"CAPABILITY") + b" CAPABILITY\r\n")
+            return self._ask_capability()
         if not self.capability:
             return self._broken("Remote announced no capability")
         self.announced = frozenset(self.capability.upper().split())

@@ -41,6 +41,8 @@ class Pop3Frontend:
         "user",
     )
 
+    has_asked = False
+
     def __init__(self, face: Face, send: Callable[[bytes], None], challenge: bytes = b"") -> None:
         self.buffer = LineBuffer()
         self.user = b""

@@ -1,6 +1,7 @@
-# B12: nothing is invented, and nothing unprintable passed on.
+# B12: it is asked for, nothing is invented, and nothing unprintable passed on.
 protocol: imap
 capability: X
+sockets: no
 ---
 C> * OK Dovecot ready.
 C< a0 CAPABILITY
@@ -11,6 +12,8 @@ A> ask PLAIN \0john\0secret
 A< OK user=john proxy host=192.0.2.1 pass=secret
 B> !dial 192.0.2.1 143
 B< * OK hello
+B> $CAPABILITY CAPABILITY
+B< $CAPABILITY BAD what?
 B> $TAG LOGIN "john" "secret"
 B< * CAPABILITY IMAP4rev1\ra1 OK fake
 B< $TAG OK in

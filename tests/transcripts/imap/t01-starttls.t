@@ -25,9 +25,10 @@ C< a7 LOGIN john secret
 A> ask PLAIN \0john\0secret
 A< OK user=john proxy host=192.0.2.1 pass=secret
 B> !dial 192.0.2.1 143
-B< * OK hello
+B< * OK [CAPABILITY IMAP4rev1 X] hello
 B> $TAG LOGIN "john" "secret"
 B< $TAG OK in
 log: I proxy(john): started proxying to 192.0.2.1:143: user=<john>, method=PLAIN, TLS, TLSv1.3 with cipher X
 C> !detach john
+C> * CAPABILITY IMAP4rev1 X
 C> a7 OK in
