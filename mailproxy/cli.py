@@ -13,6 +13,7 @@ from mailproxy.config.load import DEFAULT_PATH, load
 from mailproxy.config.render import render
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.master import Master
+from mailproxy.process.predecessor import Predecessor
 
 EXIT_FATAL = 89
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 89 for a configuration that cannot be used."""
     options = _parser().parse_args(arguments)
     path = os.path.abspath(options.path)
+    predecessor = Predecessor.find(os.environ)
     try:
         if options.show_changed or options.show_all:
             sys.stdout.write(render(path, options.show_all))
@@ -44,13 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stderr.write(f"Warning: {warning}\n")
             sys.stdout.write(f"{path}: the configuration is good\n")
             return 0
-        master = Master(settings)
+        master = Master(settings, predecessor)
         master.open()
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"Error: {problem}\n")
+        if predecessor is not None:
+            predecessor.refuse([str(problem) for problem in error.problems])
         return EXIT_FATAL
-    if not options.foreground and not _become_daemon():
+    if not options.foreground and predecessor is None and not _become_daemon():
         return 0
     return master.run()
 

@@ -55,6 +55,7 @@ def build(tree: Tree, path: str, warnings: list[str]) -> Settings:
             syslog_facility=main["syslog_facility"],
         ),
         shutdown_clients=main["shutdown_clients"],
+        shutdown_grace_s=main["shutdown_grace"],
         logins=tuple(_login(tree, name, auths) for name in active_protocols(tree)),
         auths=auths,
         warnings=tuple(warnings),

@@ -188,6 +188,7 @@ class Settings:
     base_dir: str
     log: LogSettings
     shutdown_clients: bool
+    shutdown_grace_s: int
     logins: tuple[LoginSettings, ...]
     auths: tuple[AuthSettings, ...]
     warnings: tuple[str, ...]

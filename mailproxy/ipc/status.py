@@ -46,6 +46,10 @@ class Order(IntEnum):
     """End whom the argument names, and tell the one behind the descriptor who that was."""
     EXPLAIN = 7
     """To auth: answer the question that waits in the descriptor."""
+    HAND_OVER = 8
+    """Stop accepting, and send every plain relay to the one behind the descriptor."""
+    LEAVE = 9
+    """Stop accepting, and say goodbye to who is still logging in; relays go on."""
 
 
 class Status(NamedTuple):

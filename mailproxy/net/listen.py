@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from ipaddress import ip_address
 
 _BACKLOG = 4096
 
@@ -21,6 +22,18 @@ def listen_tcp(host: str, port: int) -> socket.socket:
             return _bind(socket.AF_INET, ("0.0.0.0", port))
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return _bind(family, address)
+
+
+def is_bound_to(listener: socket.socket, host: str, port: int) -> bool:
+    """Whether `listen_tcp` would have bound this socket, for the same host and port."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6) or listener.type != socket.SOCK_STREAM:
+        return False
+    name = listener.getsockname()
+    if name[1] != port:
+        return False
+    if host in ("*", "::"):
+        return str(name[0]) in ("0.0.0.0", "::") and (host == "::" or listener.family == socket.AF_INET)
+    return ip_address(name[0]) == ip_address(host)
 
 
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:

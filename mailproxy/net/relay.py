@@ -162,7 +162,7 @@ class Relay:
     def adopt(
         cls, reactor: Reactor, pipes: PipePool, state: RelayState, on_end: Callable[[Relay], None]
     ) -> Relay:
-        """Go on with a relay of another process, whose descriptors are ours from now on."""
+        """Own a relay of another process, with its descriptors; `resume` goes on with it."""
         client, backend = (SocketType(fileno=fd) for fd in state.fds[:2])
         rest = iter(state.fds[2:])
         relay = cls(reactor, pipes, client, backend, on_end)
@@ -171,10 +171,13 @@ class Relay:
             direction.restore(way, pipe)
         client.setblocking(False)
         backend.setblocking(False)
-        reactor.add(client.fileno(), READ, relay._on_client)
-        reactor.add(backend.fileno(), READ, relay._on_backend)
-        relay._settle()
         return relay
+
+    def resume(self) -> None:
+        """Go on where the other process stopped."""
+        self._reactor.add(self.up.source_fd, READ, self._on_client)
+        self._reactor.add(self.down.source_fd, READ, self._on_backend)
+        self._settle()
 
     def let_go(self) -> None:
         """Forget the relay, which another process has: no peer is told anything, nor is `on_end` called."""

@@ -45,8 +45,7 @@ class AuthSockets:
             try:
                 if path not in self._replaced:
                     run_dir.refuse_taken(path)
-                directory, name = os.path.split(path)
-                hidden = os.path.join(directory, f".{name}.new")
+                hidden = run_dir.hidden_name(path, "new")
                 listeners.append(run_dir.listen_unix(hidden, mode, uid, gid))
                 self._hidden[path] = hidden
             except ConfigError as error:
@@ -59,6 +58,33 @@ class AuthSockets:
             os.rename(hidden, path)
             self.paths.append(path)
         self._hidden.clear()
+
+    def keep(self) -> None:
+        """Give the sockets a second name each, for the case that a successor takes theirs and fails.
+
+        Raises OSError.
+        """
+        for path in self.paths:
+            spare = run_dir.hidden_name(path, "kept")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spare)
+            os.link(path, spare)
+
+    def restore(self) -> None:
+        """Take the names back. Raises OSError."""
+        for path in self.paths:
+            spare = run_dir.hidden_name(path, "kept")
+            os.rename(spare, path)
+            # Both names are still there when the first one was ours all the time (rename(2)).
+            for leftover in (spare, run_dir.hidden_name(path, "new")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(leftover)
+
+    def forget_kept(self) -> None:
+        """Let go of the second names."""
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                os.unlink(run_dir.hidden_name(path, "kept"))
 
     def close(self, successor: Collection[str] = ()) -> None:
         """Close the listeners and remove their names, but for those that a successor has taken."""

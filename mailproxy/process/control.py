@@ -45,19 +45,25 @@ class Actions(NamedTuple):
     workers: Callable[[], list[Child]]
     auth: Callable[[], Child | None]
     reload: Callable[[OnDone], None]
+    upgrade: Callable[[OnDone], None]
     stop: Callable[[], None]
 
 
 class Control:
     """Owns the socket and its name. Requesters live until they are answered or leave."""
 
-    def __init__(self, base_dir: str) -> None:
-        """Listen, from before the master becomes a daemon. Raises ConfigError."""
+    def __init__(self, base_dir: str, *, is_hidden: bool = False) -> None:
+        """Listen, from before the master becomes a daemon. Raises ConfigError.
+
+        With `is_hidden` the name is still another master's, until `publish`.
+        """
         self._path = os.path.join(base_dir, SOCKET_NAME)
-        self._listener = run_dir.listen_unix(self._path, 0o600, -1, -1, socket.SOCK_SEQPACKET)
-        self._place = _inode(self._path)
+        self._hidden = run_dir.hidden_name(self._path, "new") if is_hidden else ""
+        name = self._hidden or self._path
+        self._listener = run_dir.listen_unix(name, 0o600, -1, -1, socket.SOCK_SEQPACKET)
+        self._place = _inode(name)
         self._requesters: set[_Requester] = set()
-        self._reactor: Reactor
+        self._reactor: Reactor | None = None
         self._log: Callable[[Level, str], None]
         self.actions: Actions
 
@@ -66,7 +72,26 @@ class Control:
         self._reactor, self._log, self.actions = reactor, log, actions
         reactor.add(self._listener.fileno(), READ, self._on_requester)
 
+    def remove_leftover(self) -> None:
+        """Remove what a master that was to take the name has left behind."""
+        with contextlib.suppress(OSError):
+            os.unlink(run_dir.hidden_name(self._path, "new"))
+
+    def publish(self) -> None:
+        """Take the name from the master of before. Raises OSError."""
+        if self._hidden:
+            os.rename(self._hidden, self._path)
+            self._hidden = ""
+
+    def leave(self) -> None:
+        """Hear nobody new; the name is for another master to take."""
+        if self._reactor is not None:
+            self._reactor.remove(self._listener.fileno())
+        self._listener.close()
+
     def _on_requester(self, _events: int) -> None:
+        if self._reactor is None:
+            return
         try:
             sock, _ = self._listener.accept()
         except OSError:
@@ -100,6 +125,8 @@ class Control:
             requester.hand_on(actions.workers(), Order.KICK, argument)
         elif request is Request.RELOAD:
             actions.reload(requester.on_done)
+        elif request is Request.UPGRADE:
+            actions.upgrade(requester.on_done)
         elif request is Request.STOP:
             # The end of the connection is that of the master.
             actions.stop()
@@ -116,9 +143,10 @@ class Control:
     def close(self) -> None:
         """Close the socket, and remove its name unless it is another's by now."""
         self._listener.close()
-        if _inode(self._path) == self._place:
+        path = self._hidden or self._path
+        if _inode(path) == self._place:
             with contextlib.suppress(OSError):
-                os.unlink(self._path)
+                os.unlink(path)
 
 
 class _Requester:

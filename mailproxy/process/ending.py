@@ -5,51 +5,113 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Mapping
+from enum import IntEnum
 
+from mailproxy.ipc.status import Order
 from mailproxy.net.reactor import Reactor
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.spawner import Spawner
 
 # Children that were told to end and did not are killed after so long.
 _STOP_S = 5.0
+# The same, when somebody has asked twice.
+_HURRY_S = 1.0
+
+
+class _Stage(IntEnum):
+    SERVING = 0
+    WAITING = 1
+    """For relays, until they end by themselves."""
+    ENDING = 2
+    KILLING = 3
 
 
 class Ending:
-    """Begins with the first `begin`; the second one is immediate. Stops the reactor when it is complete."""
+    """Begins with the first `begin` or `hand_over`; asking again is immediate.
 
-    def __init__(self, reactor: Reactor, spawner: Spawner, listeners: Listeners) -> None:
+    Stops the reactor when no child is left and `is_alone`, which tells of others to wait for, says so.
+    """
+
+    def __init__(
+        self, reactor: Reactor, spawner: Spawner, listeners: Listeners, is_alone: Callable[[], bool]
+    ) -> None:
         self._reactor = reactor
         self._spawner = spawner
         self._listeners = listeners
-        self.has_begun = False
+        self._is_alone = is_alone
+        self._stage = _Stage.SERVING
 
-    def begin(self, *, ends_relays: bool) -> None:
-        """Close the listeners and end every child; relays live on unless `ends_relays`."""
-        if self.has_begun:
-            self._kill_all()
-            return
-        self.has_begun = True
-        self._listeners.close()
-        if ends_relays:
-            self._reactor.call_later(_STOP_S, self._kill_all)
-            self.go_on()
+    @property
+    def has_begun(self) -> bool:
+        """Whether nobody new is served."""
+        return self._stage is not _Stage.SERVING
+
+    def begin(self, *, ends_relays: bool, grace_s: float = 0.0) -> None:
+        """Close the listeners and end every child; without `ends_relays`, relays live on for `grace_s`.
+
+        A grace of 0 has no limit.
+        """
+        if self._stage is _Stage.SERVING:
+            self._listeners.close()
+            if ends_relays:
+                self._end_all(_STOP_S)
+            else:
+                self._order({"auth": Order.RETIRE, "login": Order.LEAVE})
+                self._wait(grace_s)
+        elif self._stage is _Stage.WAITING:
+            self._end_all(_HURRY_S)
         else:
-            # The end of our process is the word to them: they take no more and live to their relays' end.
-            self._reactor.stop()
+            self._kill_all()
+
+    def hand_over(self, outlets: Mapping[str, int], grace_s: float) -> None:
+        """Close the listeners; children go when they have passed on what they have, relays by `outlets`.
+
+        These are descriptors by protocol, which stay the caller's. Who stays has `grace_s`, as in `begin`.
+        """
+        self._listeners.close()
+        for living in list(self._spawner.children.values()):
+            outlet = outlets.get(living.role.removesuffix("-login"))
+            if outlet is None:
+                living.order(Order.RETIRE)
+            else:
+                living.order(Order.HAND_OVER, fds=[outlet])
+        self._wait(grace_s)
+
+    def _order(self, orders: Mapping[str, Order]) -> None:
+        for living in list(self._spawner.children.values()):
+            living.order(orders[living.kind])
+
+    def _wait(self, grace_s: float) -> None:
+        self._stage = _Stage.WAITING
+        if grace_s:
+            self._reactor.call_later(grace_s, self._on_time)
+        self.go_on()
+
+    def _on_time(self) -> None:
+        if self._stage is _Stage.WAITING:
+            self._end_all(_STOP_S)
+
+    def _end_all(self, limit_s: float) -> None:
+        self._stage = _Stage.ENDING
+        self._reactor.call_later(limit_s, self._kill_all)
+        self.go_on()
 
     def go_on(self) -> None:
         """Tell the workers to end, and auth when none of them needs it any more."""
         children = list(self._spawner.children.values())
         workers = [living for living in children if living.kind == "login"]
-        for living in workers or children:
-            if not living.was_told_to_end:
-                living.was_told_to_end = True
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(living.pid, signal.SIGTERM)
-        if not children:
+        if self._stage is not _Stage.WAITING:
+            for living in workers or children:
+                if not living.was_told_to_end:
+                    living.was_told_to_end = True
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(living.pid, signal.SIGTERM)
+        if not children and self._is_alone():
             self._reactor.stop()
 
     def _kill_all(self) -> None:
+        self._stage = _Stage.KILLING
         for living in list(self._spawner.children.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(living.pid, signal.SIGKILL)

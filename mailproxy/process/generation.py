@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
-from mailproxy.config.settings import Address, LoginSettings, Settings
+from mailproxy.config.settings import LoginSettings, Settings
 from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
@@ -18,6 +18,8 @@ from mailproxy.process import child, login, syscall_filter
 from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
+from mailproxy.process.listeners import Listeners
+from mailproxy.process.login_policy import make_policy
 from mailproxy.process.question import Question
 from mailproxy.process.spawner import Child, HasFileno, Spawner
 from mailproxy.process.user_ip_table import UserIpTable
@@ -25,7 +27,6 @@ from mailproxy.session.policy import Policy, words_of_backends
 from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
-Listeners = Mapping[Address, socket.socket]
 
 
 class Generation:
@@ -65,7 +66,7 @@ class Generation:
             on_auth_ready,
             on_auth_failed,
         )
-        self._listeners: Listeners = {}
+        self._listeners = Listeners()
         self._groups: dict[str, GroupPolicy] = {}
         self._workers: dict[str, login.Worker] = {}
         self._serves_logins = False
@@ -113,7 +114,7 @@ class Generation:
     def _make_policy(self, settings: LoginSettings) -> Policy:
         names = [name for section in self.settings.auths for name in section.mechanisms]
         known = [KNOWN_MECHANISMS[name] for name in dict.fromkeys(names) if name in KNOWN_MECHANISMS]
-        return login.make_policy(settings, known, settings.protocol in self._certificates.contexts)
+        return make_policy(settings, known, settings.protocol in self._certificates.contexts)
 
     def renew_logins(self, certificates: Certificates) -> None:
         """Fork login workers with other TLS contexts; those of before finish what they have and leave."""
@@ -133,7 +134,8 @@ class Generation:
             return
         for settings in self.settings.logins:
             group = self._groups[settings.protocol]
-            for _ in range(group.to_spawn(self._reactor.now)):
+            relay_waits = self._listeners.waits_in_inlet(settings.protocol)
+            for _ in range(group.to_spawn(self._reactor.now, relay_waits)):
                 if not self._spawn_login(settings, group):
                     break
             for pid, order in group.orders(self._reactor.now):
@@ -148,7 +150,12 @@ class Generation:
     @property
     def needs_ticks(self) -> bool:
         """Whether time alone can change what is wanted."""
-        return any(group.needs_ticks for group in self._groups.values())
+        return any(group.needs_ticks for group in self._groups.values()) or bool(self._listeners.inlets)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether each protocol has a worker that is ready."""
+        return self._serves_logins and all(group.has_ready for group in self._groups.values())
 
     def _prepare_worker(self, settings: LoginSettings) -> login.Worker:
         """Make what every worker of a group begins as."""
@@ -158,20 +165,23 @@ class Generation:
                 child.account(settings.login_user)
         return login.Worker(
             settings,
-            [self._listeners[address] for address in settings.listen],
-            [self._listeners[address] for address in settings.ssl_listen],
+            [self._listeners.by_address[address] for address in settings.listen],
+            [self._listeners.by_address[address] for address in settings.ssl_listen],
             self._certificates.contexts.get(settings.protocol),
             self._certificates.backend.get(settings.protocol),
             self._certificates.seen,
             [Shares.of_section(section) for section in self.settings.auths],
             self._make_policy(settings),
             self._user_ips,
+            self._listeners.inlets.get(settings.protocol),
         )
 
     def _spawn_login(self, settings: LoginSettings, group: GroupPolicy) -> bool:
         worker = self._workers[settings.protocol]
-        listeners = [self._listeners[address] for address in (*settings.listen, *settings.ssl_listen)]
-        keeps: list[HasFileno] = [*listeners]
+        addresses = (*settings.listen, *settings.ssl_listen)
+        keeps: list[HasFileno] = [self._listeners.by_address[address] for address in addresses]
+        if settings.protocol in self._listeners.inlets:
+            keeps.append(self._listeners.inlets[settings.protocol])
         if self._user_ips is not None and settings.mail_max_userip_connections:
             keeps.append(self._user_ips)
 

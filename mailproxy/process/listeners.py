@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import select
 import socket
+import termios
 from collections.abc import Collection
 
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.config.settings import Address, Settings
-from mailproxy.net.listen import listen_tcp
+from mailproxy.net.listen import is_bound_to, listen_tcp
 from mailproxy.process.auth_sockets import AuthSockets
 
 
@@ -16,6 +19,20 @@ class Listeners:
 
     def __init__(self) -> None:
         self.by_address: dict[Address, socket.socket] = {}
+        self.inlets: dict[str, socket.socket] = {}
+        """By protocol, where relays of the version before come in, until all have come."""
+        self._offered: list[socket.socket] = []
+
+    def adopt(self, offered: list[socket.socket]) -> None:
+        """Take over sockets that listen already, for addresses that will be asked for."""
+        self._offered += offered
+
+    def _take_offered(self, address: Address) -> socket.socket | None:
+        for listener in self._offered:
+            if is_bound_to(listener, address.host, address.port):
+                self._offered.remove(listener)
+                return listener
+        return None
 
     def open(self, settings: Settings, taken: Collection[str]) -> AuthSockets:
         """Open what is not open yet, and sockets for auth. Raises ConfigError, and nothing has changed.
@@ -27,7 +44,8 @@ class Listeners:
         for address in _addresses(settings):
             if address not in self.by_address and address not in fresh:
                 try:
-                    fresh[address] = listen_tcp(address.host, address.port)
+                    offered = self._take_offered(address)
+                    fresh[address] = offered or listen_tcp(address.host, address.port)
                 except OSError as error:
                     text = f"listen({address.host}:{address.port}) failed: {error.strerror}"
                     problems.append(Problem(text))
@@ -44,13 +62,48 @@ class Listeners:
 
     def keep_only(self, settings: Settings) -> None:
         """Close what these settings do not name."""
+        self.drop_offered()
         used = set(_addresses(settings))
         for address in [address for address in self.by_address if address not in used]:
             self.by_address.pop(address).close()
 
+    def drop_offered(self) -> list[socket.socket]:
+        """Close what was offered and nobody asked for, and return it."""
+        unused, self._offered = self._offered, []
+        for listener in unused:
+            listener.close()
+        return unused
+
+    def open_inlets(self, protocols: Collection[str]) -> dict[str, socket.socket]:
+        """Open an inlet for each protocol; returns the other ends, for those who send relays."""
+        outlets = {}
+        for protocol in protocols:
+            self.inlets[protocol], outlets[protocol] = socket.socketpair(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET
+            )
+            self.inlets[protocol].setblocking(False)
+        return outlets
+
+    def waits_in_inlet(self, protocol: str) -> bool:
+        """Whether a relay has come that no worker has taken yet; closes an inlet from which all have come."""
+        inlet = self.inlets.get(protocol)
+        if inlet is None:
+            return False
+        poll = select.poll()
+        poll.register(inlet, select.POLLIN)
+        events = dict(poll.poll(0)).get(inlet.fileno(), 0)
+        waiting_bytes = bytearray(4)
+        fcntl.ioctl(inlet, termios.FIONREAD, waiting_bytes)
+        if any(waiting_bytes):
+            return True
+        if events & select.POLLHUP:
+            del self.inlets[protocol]
+            inlet.close()
+        return False
+
     def close(self) -> None:
         """Close all: nobody new gets in."""
-        for listener in self.by_address.values():
+        for listener in (*self.by_address.values(), *self.inlets.values()):
             listener.close()
 
 

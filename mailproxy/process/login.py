@@ -19,7 +19,6 @@ from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 from mailproxy.config.settings import LoginSettings
-from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.ipc.status import Order, State
 from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.pipes import PipePool
@@ -36,6 +35,8 @@ from mailproxy.process.auth_link import AuthLink
 from mailproxy.process.backend_certificates import BackendCertificates
 from mailproxy.process.backend_health import BackendHealth
 from mailproxy.process.connection import Connection
+from mailproxy.process.handover import Handover
+from mailproxy.process.login_policy import make_policy
 from mailproxy.process.master_link import MasterLink
 from mailproxy.process.roster import RelayInfo, Roster
 from mailproxy.process.source_addresses import SourceAddresses
@@ -43,7 +44,7 @@ from mailproxy.process.title import set_title
 from mailproxy.process.user_ip_table import Places, Row, UserIpTable
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client, is_secured
-from mailproxy.session.policy import LoginProtocol, Policy
+from mailproxy.session.policy import Policy
 
 _ANY_HOSTS = ("0.0.0.0", "::")
 _TAG_CHARS = 8
@@ -73,6 +74,8 @@ class _RandomWords:
 class Worker:
     """The one of this process; owns the reactor, the sessions and the relays.
 
+    `inlet` is where relays of the version before come in, as long as it is open.
+
     The master makes it before it forks and never runs it: what all workers of a group have in common is then
     shared memory, which a process per connection must not pay for.
     """
@@ -88,6 +91,7 @@ class Worker:
         auths: Sequence[Shares],
         policy: Policy,
         user_ips: UserIpTable | None = None,
+        inlet: socket.socket | None = None,
     ) -> None:
         self._settings = settings
         self.service = settings.protocol.encode()
@@ -134,6 +138,10 @@ class Worker:
             for name in [listener.getsockname()]
         }
         self._acceptor = Acceptor(self.reactor, self._listeners, self._on_accept, self.log)
+        self._handover = Handover(
+            *(self.reactor, self.pipes, self.relays, self.places, inlet),
+            *(self.relay_ended, self._on_handed_over, self.log),
+        )
 
     def run(self, channel: socket.socket) -> None:
         """Be the worker from fork to exit. Descriptor 2 is the log."""
@@ -261,6 +269,7 @@ class Worker:
     def _close_listeners(self) -> None:
         # Not only stop: relays may hold this process for days, and an address is free when all have let go.
         self._acceptor.stop()
+        self._handover.close()
         for listener in self._listeners:
             listener.close()
 
@@ -289,11 +298,19 @@ class Worker:
         del self.sessions[connection]
         client = connection.client
         self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s, row)
+        self._handover.offer(relay)
         if self._master.said is not State.LISTENING:
             self._settle()
 
+    def _on_handed_over(self, came: RelayInfo | None) -> None:
+        """A relay has come from the version before, or gone to the one behind."""
+        if came is not None and self._settings.login_process_per_connection:
+            self._leave_listeners(came.rip)
+        self._settle()
+
     def relay_ended(self, relay: Relay) -> None:
         """Log the end of a relay that has closed its sockets."""
+        self._handover.forget(relay)
         info = self.relays.pop(relay)
         self.places.give_back(info.row)
         side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
@@ -312,6 +329,8 @@ class Worker:
         count = len(self.sessions) + len(self.relays)
         if self._is_retired:
             self._close_listeners()
+            if not self.sessions:
+                self._handover.finish()
             if count + self._lingering == 0 and not self._roster.is_telling:
                 self.reactor.stop()
             elif not self.sessions:
@@ -320,9 +339,11 @@ class Worker:
         elif count < self._limit:
             self._listens_anyway = False
             self._acceptor.listen()
+            self._handover.listen()
         elif not (self._listens_anyway and self._has_evictable()):
             self._listens_anyway = False
             self._acceptor.stop()
+            self._handover.stop()
         if count < self._limit and not self._is_retired:
             state = State.LISTENING
         else:
@@ -347,6 +368,11 @@ class Worker:
             self._master.answer(len(self.sessions), len(self.relays))
         elif order in (Order.WHO, Order.KICK) and fds:
             self._roster.tell(fds.pop(), argument)
+        elif order is Order.HAND_OVER and fds:
+            self._is_retired = True
+            self._handover.begin(fds.pop())
+        elif order is Order.LEAVE:
+            self._lose_master()
         for fd in fds:
             os.close(fd)
         self._settle()
@@ -369,32 +395,3 @@ class Worker:
         for relay in list(self.relays):
             relay.close()
         self.reactor.stop()
-
-
-def make_policy(settings: LoginSettings, mechanisms: Sequence[Mechanism], has_tls: bool) -> Policy:
-    """Compute what holds for every login.
-
-    The master does so before it forks, for the mechanisms that it expects auth to announce: done in each
-    child it would cost a process per connection half a MiB and as many page faults.
-    """
-    return Policy(
-        LoginProtocol(settings.protocol),
-        mechanisms,
-        greeting=settings.login_greeting,
-        greeting_capability=settings.login_greeting_capability,
-        capability=settings.capability,
-        disable_plaintext_auth=settings.disable_plaintext_auth,
-        login_timeout_s=settings.login_timeout_s,
-        proxy_timeout_s=settings.login_proxy_timeout_s,
-        log_format_elements=settings.login_log_format_elements,
-        log_format=settings.login_log_format,
-        verbose=settings.auth_verbose,
-        host_name=socket.gethostname(),
-        trusted_networks=settings.login_trusted_networks,
-        own_addresses=[(a.host, a.port) for a in (*settings.listen, *settings.ssl_listen)],
-        max_reconnects=settings.login_proxy_max_reconnects,
-        max_userip_connections=settings.mail_max_userip_connections,
-        log_id="*" if settings.imap_id_log else "",
-        tls_available=has_tls,
-        tls_required=settings.tls.required,
-    )

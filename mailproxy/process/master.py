@@ -10,6 +10,8 @@ import gc
 import os
 import resource
 import signal
+import socket
+from enum import Enum
 
 import mailproxy
 from mailproxy.base.errors import ConfigError
@@ -25,19 +27,33 @@ from mailproxy.process.control import Actions, Control
 from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
+from mailproxy.process.predecessor import Predecessor
 from mailproxy.process.pulse import Pulse
 from mailproxy.process.service_manager import ServiceManager
 from mailproxy.process.spawner import EXIT_FATAL, Child, Spawner
-from mailproxy.process.succession import Succession
+from mailproxy.process.succession import OnDone, Succession
 from mailproxy.process.title import set_title
+from mailproxy.process.upgrade import Upgrade
 from mailproxy.process.user_ip_table import UserIps
+
+
+class _Standing(Enum):
+    CANDIDATE = 1
+    """Another master still has the place that this one is to take."""
+    IN_OFFICE = 2
+    RETIRED = 3
+    """The files are another master's, or nobody's; only sessions are left."""
 
 
 class Master:
     """One per base_dir, for the life of the service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, predecessor: Predecessor | None = None) -> None:
+        """`predecessor` is the running master whose place this one takes, if there is one."""
         self._settings = settings
+        self._predecessor = predecessor
+        self._standing = _Standing.CANDIDATE if predecessor else _Standing.IN_OFFICE
+        self._outlets: dict[str, socket.socket] = {}
         self._sink = LogSink()
         self._pid_file = run_dir.PidFile(settings.base_dir)
         self._listeners = Listeners()
@@ -47,15 +63,20 @@ class Master:
         self._reactor: Reactor
         self._spawner: Spawner
         self._ending: Ending
+        self._upgrade: Upgrade
         self._watch: CertificateWatch
         self._pulse: Pulse
         self._manager: ServiceManager
+        self._has_told_predecessor = False
         self._exit_status = 0
 
     # -- start --------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take the directories, the lock and the listeners. Raises ConfigError."""
+        if self._predecessor is not None:
+            self._predecessor.receive(self._settings.base_dir)
+            self._listeners.adopt(self._predecessor.listeners)
         certificates = Certificates(self._settings)
         self._start_warnings = [
             *self._settings.warnings,
@@ -63,27 +84,25 @@ class Master:
             *run_dir.prepare(self._settings),
         ]
         self._succession = Succession(
-            self._settings,
-            certificates,
-            self._listeners,
-            self._sink,
-            lambda: self._manager.reloading(),
-            self._on_settled,
-            self._on_start_failed,
-            self._user_ips,
+            *(self._settings, certificates, self._listeners, self._sink, self._on_reloading),
+            *(self._on_settled, self._on_start_failed, self._user_ips, self._on_serving),
         )
-        self._pid_file.lock()
+        if self._predecessor is None:
+            self._pid_file.lock()
+        else:
+            self._pid_file.inherit(self._predecessor.lock_fd)
         try:
-            self._control = Control(self._settings.base_dir)
+            self._control = Control(self._settings.base_dir, is_hidden=self._predecessor is not None)
             self._sink.open(self._settings.log)
-            self._succession.open()
+            self._succession.open(self._predecessor.auth_paths if self._predecessor else ())
         except ConfigError:
             self._remove_files()
             raise
 
     def run(self) -> int:
         """Serve until stopped; returns the exit status."""
-        self._pid_file.write()
+        if self._standing is _Standing.IN_OFFICE:
+            self._pid_file.write()
         os.umask(0o077)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -94,7 +113,11 @@ class Master:
         self._reactor = Reactor()
         self._started_s = self._reactor.now
         self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
-        self._ending = Ending(self._reactor, self._spawner, self._listeners)
+        self._ending = Ending(self._reactor, self._spawner, self._listeners, self._is_alone)
+        self._upgrade = Upgrade(
+            *(self._reactor, self._log, self._listeners, self._succession, self._ending),
+            *(self._on_retired, self._on_upgrade_failed, self._on_successor),
+        )
         self._watch = CertificateWatch(self._reactor, self._succession, self._log)
         self._manager = ServiceManager(os.environ, lambda: census.total(self._spawner.children.values()))
         self._pulse = Pulse(self._reactor, self._spawner, self._log)
@@ -104,7 +127,8 @@ class Master:
                 signal.SIGTERM: self._on_sigterm,
                 signal.SIGINT: self._stop,
                 signal.SIGHUP: self._succession.reload,
-                signal.SIGUSR1: self._sink.reopen,
+                signal.SIGUSR1: self._reopen_logs,
+                signal.SIGUSR2: lambda: self._begin_upgrade(lambda problems: None),
                 signal.SIGCHLD: self._spawner.reap,
             },
         )
@@ -113,6 +137,9 @@ class Master:
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()
+        if self._predecessor is not None:
+            self._outlets = self._listeners.open_inlets([one.protocol for one in self._settings.logins])
+            self._predecessor.listen(self._reactor, self._on_predecessor)
         if self._control is not None:
             self._control.start(self._reactor, self._log, self._actions())
         self._succession.start(self._reactor, self._spawner)
@@ -128,16 +155,86 @@ class Master:
     def _on_settled(self) -> None:
         """A generation has taken over, or the old one stays."""
         self._watch.arm()
+        if self._standing is _Standing.IN_OFFICE:
+            self._manager.ready()
+
+    def _on_reloading(self) -> None:
+        self._manager.reloading()
+
+    def _on_start_failed(self, why: str = "Auth process died too early") -> None:
+        self._exit_status = EXIT_FATAL
+        if self._predecessor is not None and self._standing is _Standing.CANDIDATE:
+            self._predecessor.refuse([why])
+        self._stop()
+
+    def _reopen_logs(self) -> None:
+        self._sink.reopen()
+        if self._predecessor is not None:
+            self._predecessor.reopen_logs()
+
+    # -- one master after another -------------------------------------------------------------------------
+
+    def _on_serving(self) -> None:
+        if self._predecessor is not None and self._standing is _Standing.CANDIDATE:
+            self._predecessor.say_ready(self._outlets, self._succession.auth_paths)
+
+    def _on_predecessor(self, word: str) -> None:
+        if self._ending.has_begun:
+            if word == "gone":
+                self._ending.go_on()
+        elif self._standing is _Standing.CANDIDATE:
+            if word == "stop":
+                self._on_start_failed("the old master is about to end")
+            else:
+                # One that was killed in the middle leaves its place to us as well: its lock is ours too.
+                self._take_office()
+
+    def _take_office(self) -> None:
+        self._standing = _Standing.IN_OFFICE
+        self._pid_file.write()
+        self._listeners.drop_offered()
+        if self._control is not None:
+            self._control.publish()
+        for outlet in self._outlets.values():
+            outlet.close()
         self._manager.ready()
 
-    def _on_start_failed(self) -> None:
-        self._exit_status = EXIT_FATAL
-        self._stop()
+    def _begin_upgrade(self, on_done: OnDone) -> None:
+        if self._standing is _Standing.IN_OFFICE:
+            self._upgrade.begin(self._pid_file.fileno(), on_done)
+        else:
+            on_done(["mailproxy is about to end, or to be replaced"])
+
+    def _on_retired(self, successor_pid: int) -> None:
+        self._standing = _Standing.RETIRED
+        self._manager.leave(successor_pid)
+        self._watch.end()
+        self._pid_file.let_go()
+        if self._control is not None:
+            self._control.leave()
+
+    def _on_upgrade_failed(self) -> None:
+        if self._control is not None:
+            self._control.remove_leftover()
+
+    def _on_successor(self, word: str) -> None:
+        """The one who has our place passes on what an administrator wants of all."""
+        if word == "reopen":
+            self._reopen_logs()
+        elif word == "end":
+            self._stop()
+
+    def _is_alone(self) -> bool:
+        """Whether no master of before is still ending sessions that we have told it to end."""
+        return self._predecessor is None or self._predecessor.is_gone or not self._has_told_predecessor
 
     # -- what an administrator asks for -------------------------------------------------------------------
 
     def _actions(self) -> Actions:
-        return Actions(self._describe, self._workers, self._ready_auth, self._succession.reload, self._stop)
+        return Actions(
+            *(self._describe, self._workers, self._ready_auth),
+            *(self._succession.reload, self._begin_upgrade, self._stop),
+        )
 
     def _describe(self) -> str:
         up_s = self._reactor.now - self._started_s
@@ -171,6 +268,8 @@ class Master:
             self._user_ips.forget(dead.pid)
         if self._ending.has_begun:
             self._ending.go_on()
+        elif self._standing is _Standing.CANDIDATE and not dead.is_ready:
+            self._on_start_failed(f"child {dead.pid} ({dead.kind}) ended before it was ready")
         else:
             self._succession.on_death(dead, clean)
 
@@ -181,11 +280,23 @@ class Master:
         self._stop()
 
     def _stop(self) -> None:
-        self._manager.stopping()
+        if self._standing is _Standing.IN_OFFICE:
+            self._manager.stopping()
+        settings = self._succession.settings
+        ends_relays = (
+            settings.shutdown_clients or self._ending.has_begun or self._standing is _Standing.CANDIDATE
+        )
+        self._upgrade.cancel()
         self._succession.end()
         self._watch.end()
         self._pulse.end()
-        self._ending.begin(ends_relays=self._succession.settings.shutdown_clients)
+        if self._predecessor is not None and self._standing is not _Standing.CANDIDATE and ends_relays:
+            self._predecessor.end()
+            self._has_told_predecessor = True
+        if not ends_relays:
+            # Another mailproxy may start while sessions of this one live on.
+            self._remove_files()
+        self._ending.begin(ends_relays=ends_relays, grace_s=settings.shutdown_grace_s)
 
     def _clean_up(self) -> None:
         self._spawner.drain_logs()
@@ -193,8 +304,15 @@ class Master:
         self._sink.close()
 
     def _remove_files(self) -> None:
+        """Leave nothing behind but what is another master's."""
+        if self._standing is _Standing.RETIRED:
+            return
         if self._control is not None:
             self._control.close()
-        self._succession.remove_files()
-        self._user_ips.remove()
-        self._pid_file.remove()
+        if self._standing is _Standing.IN_OFFICE:
+            self._succession.remove_files()
+            self._user_ips.remove()
+            self._pid_file.remove()
+        elif self._predecessor is not None:
+            self._succession.remove_files(but=self._predecessor.auth_paths)
+        self._standing = _Standing.RETIRED

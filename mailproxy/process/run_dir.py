@@ -83,6 +83,18 @@ class PidFile:
             problem = Problem(f"Can't use pid file {self.path}: {error.strerror}; remove it and start again")
             raise ConfigError([problem]) from error
 
+    def inherit(self, fd: int) -> None:
+        """Have the lock that another master gives us with its descriptor."""
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """The descriptor; whoever has a copy of it shares the lock."""
+        return self._fd
+
+    def let_go(self) -> None:
+        """Leave the file to the master who has the lock too."""
+        os.close(self._fd)
+
     def _is_in_place(self) -> bool:
         try:
             return os.path.samestat(os.lstat(self.path), os.fstat(self._fd))
@@ -92,8 +104,10 @@ class PidFile:
     def write(self) -> None:
         """Write this process's number, after it has become a daemon; the lock came along."""
         os.fchmod(self._fd, 0o600)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        # In this order the first line is the number of a master at any moment.
+        line = b"%d\n" % os.getpid()
+        os.pwrite(self._fd, line, 0)
+        os.ftruncate(self._fd, len(line))
 
     def remove(self) -> None:
         """Remove the file, then let the lock go."""
@@ -125,6 +139,12 @@ def listen_unix(
         os.umask(old_umask)
     listener.listen(_BACKLOG)
     return listener
+
+
+def hidden_name(path: str, why: str) -> str:
+    """Where a socket stands that is to take the name `path` (*new*), or has had it (*kept*)."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.{why}")
 
 
 def refuse_taken(path: str) -> None:

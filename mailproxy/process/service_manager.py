@@ -47,6 +47,11 @@ class ServiceManager:
         """A reload has begun."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
+    def leave(self, successor_pid: int) -> None:
+        """Another process is the service from now on; say nothing any more."""
+        self._send(f"MAINPID={successor_pid}")
+        self._address = ""
+
     def stopping(self) -> None:
         """We are about to end."""
         self._said = "ending"

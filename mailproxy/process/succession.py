@@ -8,7 +8,7 @@ on the way, the old one goes on as if nothing had happened. Listeners that both 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.level import Level
@@ -36,7 +36,8 @@ class Succession:
     """Owns the generations, their auth sockets, and which listeners are open.
 
     `on_reloading` is called when a reload begins and `on_settled` when it or the start has come to its end,
-    well or not; but `on_failed` when the first generation could not start.
+    well or not; but `on_failed` when the first generation could not start,
+    and `on_serving` once, when each protocol has a worker that is ready.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Succession:
         on_settled: Callable[[], None],
         on_failed: Callable[[], None],
         user_ips: UserIps,
+        on_serving: Callable[[], None],
     ) -> None:
         self.settings = settings
         """Those in force."""
@@ -62,23 +64,34 @@ class Succession:
         self._on_reloading = on_reloading
         self._on_settled = on_settled
         self._on_failed = on_failed
+        self._on_serving = on_serving
+        self._has_served = False
         self._reactor: Reactor
         self._spawner: Spawner
         self._reload_again = False
         self._is_over = False
+        self._is_held = False
         self._tick_is_armed = False
         self._waiting: list[OnDone] = []
         self._waiting_for_next: list[OnDone] = []
         self._auth_sockets: AuthSockets
 
-    def open(self) -> None:
-        """Open the listeners and sockets of the first generation. Raises ConfigError."""
-        self._auth_sockets = self._listeners.open(self.settings, ())
+    def open(self, taken: Collection[str] = ()) -> None:
+        """Open the listeners and sockets of the first generation. Raises ConfigError.
+
+        `taken` are the paths of auth sockets that a master of before leaves to us.
+        """
+        self._auth_sockets = self._listeners.open(self.settings, taken)
 
     def start(self, reactor: Reactor, spawner: Spawner) -> None:
         """Begin the first generation."""
         self._reactor, self._spawner = reactor, spawner
         self._begin(self.settings, self.certificates, self._auth_sockets)
+
+    @property
+    def auth_paths(self) -> list[str]:
+        """The names of the auth sockets in force."""
+        return self.current.auth_sockets.paths if self.current else []
 
     @property
     def is_pending(self) -> bool:
@@ -114,7 +127,7 @@ class Succession:
             return
         self._pending, self.current, self.settings = None, new, new.settings
         self.certificates = certificates
-        new.serve_logins(self._listeners.by_address)
+        new.serve_logins(self._listeners)
         if old is not None:
             old.retire()
             old.auth_sockets.close(new.auth_sockets.paths)
@@ -142,7 +155,7 @@ class Succession:
             if on_done:
                 on_done(["mailproxy is about to end"])
             return
-        if self._pending is not None:
+        if self._pending is not None or self._is_held:
             self._reload_again = True
             self._waiting_for_next += [on_done] if on_done else []
             return
@@ -159,7 +172,7 @@ class Succession:
             certificates = Certificates(settings, self.certificates)
             warnings = [*settings.warnings, *certificates.warnings(), *run_dir.prepare(settings)]
             self._sink.open(settings.log)
-            sockets = self._listeners.open(settings, self.current.auth_sockets.paths if self.current else ())
+            sockets = self._listeners.open(settings, self.auth_paths)
         except ConfigError as error:
             for problem in error.problems:
                 self._log(Level.ERROR, str(problem))
@@ -201,6 +214,9 @@ class Succession:
         """Take a child's report."""
         if isinstance(sender.owner, Generation):
             sender.owner.on_status(sender, status)
+        if not self._has_served and self.current is not None and self.current.is_serving:
+            self._has_served = True
+            self._on_serving()
         self.arm_tick()
 
     def on_death(self, dead: Child, clean: bool) -> None:
@@ -227,8 +243,17 @@ class Succession:
         """Change nothing any more."""
         self._is_over = True
 
-    def remove_files(self) -> None:
-        """Close the auth sockets and remove their names."""
+    def hold(self) -> None:
+        """Change nothing until `release`; a reload that somebody asks for waits."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Change again, and do what was asked for meanwhile."""
+        self._is_held = False
+        self._finish_reload([])
+
+    def remove_files(self, but: Collection[str] = ()) -> None:
+        """Close the auth sockets and remove their names, except those that are another master's."""
         for generation in (self.current, self._pending):
             if generation is not None:
-                generation.auth_sockets.close()
+                generation.auth_sockets.close(but)

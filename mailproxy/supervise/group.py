@@ -124,9 +124,17 @@ class GroupPolicy:
             self._stall_s = self._stalled_until_s = 0.0
             self._log(Level.INFO, "Created login processes successfully, unstalling")
 
-    def to_spawn(self, now_s: float) -> int:
-        """How many to fork now; after failures one at a time."""
-        room = self._max_count - len(self._workers)
+    @property
+    def has_ready(self) -> bool:
+        """Whether at least one serves."""
+        return any(worker.is_ready for worker in self._workers.values())
+
+    def to_spawn(self, now_s: float, relay_waits: bool = False) -> int:
+        """How many to fork now; after failures one at a time.
+
+        A session of the version before that waits for a worker gets one, whatever the limit says.
+        """
+        room = max(self._max_count - len(self._workers), int(relay_waits))
         missing = max(0, min(self._wanted - self.listening, room))
         if self._stall_s:
             unproven = any(not worker.is_ready for worker in self._workers.values())

@@ -66,6 +66,9 @@ class Proxy:
         self.program = ["-m", "mailproxy.cli"]
         """What Python runs; a test may put another in its place that changes a constant first."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._earlier: list[subprocess.Popen[bytes]] = []
+        self._master: psutil.Process | None = None
+        """A master that has taken the place of the one that we have started."""
         self._sessions: list[int] = []
         Proxy.open_ones.append(self)
 
@@ -86,7 +89,11 @@ class Proxy:
             self.sql.chmod(0o600)
 
     def start(self, wait: bool = True) -> None:
-        """Start the master in the foreground; with `wait`, until both protocols greet."""
+        """Start the master in the foreground; with `wait`, until both protocols greet.
+
+        One of before may still be looking after its last sessions.
+        """
+        self._earlier += [self._process] if self._process is not None else []
         output = (self.folder / "output").open("ab")
         with output:
             self._process = subprocess.Popen(
@@ -109,15 +116,41 @@ class Proxy:
         """Wait until a worker of each protocol greets."""
         wait_until("mailproxy greets on both ports", self._greets, START_S)
 
+    def replace_master(self, wait: bool = True) -> int:
+        """Have a new master take over, and wait until it has; returns the pid of the old one."""
+        old = self.pid
+        os.kill(old, signal.SIGUSR2)
+        if wait:
+            self.follow()
+        return old
+
+    def follow(self) -> None:
+        """Wait until another master has taken over, and go on with that one."""
+        pid_file, old = self.base_dir / "master.pid", self.pid
+        read = wait_until("a new master has taken over", lambda: _other_pid(pid_file, old), START_S)
+        self._master = psutil.Process(read)
+        self.pid = read
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the master by a signal and return its exit status; its children may outlive it a little."""
         assert self._process is not None
+        if self._master is not None:
+            return self._stop_later_master(number)
         if self._process.poll() is None:
             self._process.send_signal(number)
         try:
             return self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the master did not end within {STOP_S:g} s of {number.name}") from None
+
+    def _stop_later_master(self, number: signal.Signals) -> int:
+        """End a master that is not our child; its status is known to nobody, so 0 stands for its end."""
+        assert self._master is not None
+        if _is_running(self._master):
+            self._master.send_signal(number)
+        master, self._master = self._master, None
+        wait_until(f"the master ends by {number.name}", lambda: not _is_running(master), STOP_S)
+        return 0
 
     def sighup(self) -> None:
         """Have the master read its configuration again."""
@@ -182,8 +215,8 @@ class Proxy:
                 for process in self.processes():
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
-                if self._process is not None:
-                    self._process.wait(5)
+                for started in (*self._earlier, *([self._process] if self._process else [])):
+                    started.wait(5)
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +240,14 @@ def greeting(port: int, timeout_s: float = 2.0) -> bytes:
             return client.recv(500)
     except OSError:
         return b""
+
+
+def _other_pid(pid_file: Path, old: int) -> int:
+    try:
+        found = int(pid_file.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return 0 if found == old else found
 
 
 def _is_running(process: psutil.Process) -> bool:

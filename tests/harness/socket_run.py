@@ -20,7 +20,7 @@ from mailproxy.ipc import log_frames
 from mailproxy.ipc.escape import escape
 from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.signals import unblock_all
-from mailproxy.process import child, login
+from mailproxy.process import child, login, login_policy
 from tests.harness.session_recorder import CAPABILITY, FLAGS
 from tests.harness.transcript import Step, Transcript, auth_message, unescape
 
@@ -175,7 +175,7 @@ class SocketRun:
             child.wire_standard_fds(log_end)
             child.keep_only([listener.fileno(), theirs.fileno()])
             unblock_all()
-            policy = login.make_policy(settings, (), has_tls=False)
+            policy = login_policy.make_policy(settings, (), has_tls=False)
             seen, auths = SeenCertificates(), [Shares(("auth",))]
             login.Worker(settings, [listener], [], None, None, seen, auths, policy).run(theirs)
             status = 0

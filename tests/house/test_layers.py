@@ -29,7 +29,7 @@ MAY_IMPORT = {
         *("net", "proto", "ipc", "config", "base"),
     ),
     "ctl": ("ipc.control", "ipc.status", "config.load", "base"),
-    "cli": ("process.master", "process.certificates", "config", "base"),
+    "cli": ("process.master", "process.certificates", "process.predecessor", "config", "base"),
 }
 PURE = ("base", "proto", "ipc", "session", "supervise")
 NOT_PURE = frozenset(
@@ -51,8 +51,8 @@ SHARED_BY_SHELLS = {
     "user_ip_table",
     "syscall_filter",
 }
-# The one place that knows what each kind of child runs.
-WIRING = {("auth_processes", "auth"), ("generation", "login")}
+# The places that know what each kind of child runs.
+WIRING = {("auth_processes", "auth"), ("generation", "login"), ("generation", "login_policy")}
 # What they load when a configuration asks for it: drivers, libraries for hashes.
 REGISTRIES = {"mailproxy.passdb", "mailproxy.userdb", "mailproxy.auth.schemes"}
 BANNED = ("asyncio", "random")

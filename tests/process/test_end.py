@@ -20,7 +20,7 @@ from tests.harness.arena import Arena
 from tests.harness.proxy import CHECKOUT, START_S, Proxy
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
-from tests.process.conftest import NewArena
+from tests.process.conftest import MODES, NewArena
 from tests.process.look import connects, echoes, greets, guest, pids, try_login
 
 LINE = r"dovecot: [A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d "
@@ -71,20 +71,42 @@ def test_a_second_sigterm_waits_for_nobody(new_arena: NewArena) -> None:
     wait_until("nobody is left", lambda: not arena.proxy.processes(), 2)
 
 
-def test_sessions_outlive_the_master_when_asked_to(arena: Arena) -> None:
-    """F13: shutdown_clients = no."""
-    proxy = arena.proxy
-    proxy.configuration.write_text(proxy.configuration.read_text() + "shutdown_clients = no\n")
-    proxy.stop()
-    proxy.start()
-    session = guest(arena)
-    assert proxy.stop() == 0
-    assert echoes(session)
+@pytest.mark.parametrize("mode", list(MODES))
+def test_sessions_outlive_a_stop_when_asked_to(new_arena: NewArena, mode: str) -> None:
+    """F13: shutdown_clients = no; another master may start; the old one leaves with the last session."""
+    arena = new_arena(MODES[mode], "shutdown_clients = no")
+    proxy, old = arena.proxy, arena.proxy.pid
+    session, idle = guest(arena), arena.client()
+    os.kill(old, signal.SIGTERM)
+    assert idle.rest().startswith(b"* BYE ")
     wait_until("nobody listens", lambda: not connects(proxy.imap_port))
+    wait_until("no file is left", lambda: [path.name for path in proxy.base_dir.rglob("*")] == ["login"])
+    assert echoes(session)
     proxy.start()
     assert echoes(session)
+    assert old in {process.pid for process in proxy.processes()}
     session.close()
+    wait_until("the old master has left", lambda: old not in {process.pid for process in proxy.processes()})
     assert try_login(arena).startswith(b"a1 OK ")
+    idle.close()
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.parametrize("why", ["grace", "signal"])
+def test_sessions_that_outlive_a_stop_are_ended(new_arena: NewArena, mode: str, why: str) -> None:
+    """F13: when `shutdown_grace` is over, or by a second signal; nothing is left behind."""
+    arena = new_arena(MODES[mode], "shutdown_clients = no", f"shutdown_grace = {1 if why == 'grace' else 0}")
+    session = guest(arena)
+    os.kill(arena.proxy.pid, signal.SIGTERM)
+    wait_until("nobody listens", lambda: not connects(arena.proxy.imap_port))
+    if why == "signal":
+        assert echoes(session)
+        os.kill(arena.proxy.pid, signal.SIGTERM)
+    assert session.rest() == b""
+    wait_until("nobody is left", lambda: not arena.proxy.processes())
+    assert [path.name for path in arena.proxy.base_dir.rglob("*")] == ["login"]
+    arena.proxy.wait_log("Disconnected by proxy, in=")
+    session.close()
 
 
 def test_a_restart_binds_at_once(new_arena: NewArena) -> None:

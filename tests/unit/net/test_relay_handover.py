@@ -51,6 +51,7 @@ class Wanderer:
         self.reactor.close()
         self.reactor, self.pipes = Reactor(), PipePool()
         self.relay = Relay.adopt(self.reactor, self.pipes, state, self.ended.append)
+        self.relay.resume()
 
     def close(self) -> None:
         self.client.close()

@@ -1,0 +1,226 @@
+"""Relays on their way from the workers of one version to those of the next, a packet each.
+
+All old workers of a protocol write to one socket, all new ones read from its other end, as from a listener.
+An old worker serves a relay until the packet is sent; packets that nobody has taken yet survive any worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from mailproxy.base.errors import PeerViolation
+from mailproxy.base.level import Level
+from mailproxy.ipc.handover import PACKET_BYTES, Facts, HandedRelay, parse_relay, render_relay
+from mailproxy.net.direction import WayState
+from mailproxy.net.fd_passing import close_all, receive_packet, send_packet
+from mailproxy.net.reactor import READ, WRITE, Reactor, Timer
+from mailproxy.net.relay import Relay, RelayState
+
+Log = Callable[[Level, str], None]
+
+# Client, backend, and two pipes.
+_MAX_FDS = 6
+_PAUSE_S = 0.1
+# Other senders' packets fill the queue, or too many descriptors are on their way (unix(7)).
+_LATER = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
+_SENDS_PER_TURN = 16
+
+
+def render_state(state: RelayState, info: Facts) -> bytes:
+    """Return the packet for a relay; its descriptors go beside it."""
+    ways = [way._replace(pending=b"")._asdict() for way in (state.up, state.down)]
+    for way in ways:
+        del way["pending"]
+    return render_relay(HandedRelay(info, ways[0], ways[1], state.up.pending, state.down.pending))
+
+
+def parse_state(packet: bytes, fds: list[int]) -> tuple[RelayState, Facts]:
+    """Read a relay's packet. Raises PeerViolation, and the descriptors are still the caller's."""
+    handed = parse_relay(packet)
+    up, down = _way(handed.up, handed.up_pending), _way(handed.down, handed.down_pending)
+    if len(fds) != 2 + 2 * bool(up.held_bytes) + 2 * bool(down.held_bytes):
+        raise PeerViolation("a relay came with other descriptors than it has")
+    return RelayState(up, down, tuple(fds)), handed.info
+
+
+def _way(facts: Facts, pending: bytes) -> WayState:
+    known = {name: value for name, value in facts.items() if name in WayState._fields}
+    if not all(isinstance(value, int) for value in known.values()):
+        raise PeerViolation("malformed way of a relay")
+    return WayState(**{**known, "pending": pending})
+
+
+class RelaySender:
+    """The old worker's side. Owns its end of the socket; the relays are the worker's until `on_sent`."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, on_sent: Callable[[Relay], None]) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._on_sent = on_sent
+        self._waiting: dict[Relay, Facts] = {}
+        self._is_watched = False
+        self._timer: Timer | None = None
+        self.is_closed = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no relay waits."""
+        return not self._waiting
+
+    def offer(self, relay: Relay, info: Facts) -> None:
+        """Pass the relay on as soon as the socket takes it, but not before the present batch is over."""
+        if not self.is_closed:
+            self._waiting[relay] = info
+            self._watch()
+
+    def forget(self, relay: Relay) -> None:
+        """Leave a relay out that has ended."""
+        self._waiting.pop(relay, None)
+
+    def _watch(self) -> None:
+        if not self._is_watched and self._timer is None:
+            self._is_watched = True
+            self._reactor.add(self._socket.fileno(), WRITE, self._on_writable)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._reactor.remove(self._socket.fileno())
+
+    def _on_writable(self, _events: int) -> None:
+        for relay in list(self._waiting)[:_SENDS_PER_TURN]:
+            if not self._send(relay):
+                return
+        if not self._waiting:
+            self._unwatch()
+
+    def _send(self, relay: Relay) -> bool:
+        state = relay.export()
+        if state is None:
+            del self._waiting[relay]
+            return True
+        packet = render_state(state, self._waiting[relay])
+        try:
+            if len(packet) > PACKET_BYTES:
+                raise OSError(errno.EMSGSIZE, "too much waits for a slow reader")
+            send_packet(self._socket, packet, state.fds)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                del self._waiting[relay]
+                return True
+            if error.errno in _LATER:
+                self._pause()
+            else:
+                self.close()  # Nobody is there to take them any more: they stay with us.
+            return False
+        del self._waiting[relay]
+        self._on_sent(relay)
+        return True
+
+    def _pause(self) -> None:
+        # A socket may be writable and still refuse descriptors.
+        self._unwatch()
+        self._timer = self._reactor.call_later(_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._timer = None
+        if self._waiting and not self.is_closed:
+            self._watch()
+
+    def close(self) -> None:
+        """Send no more; relays that wait stay with the worker."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._waiting.clear()
+            self._unwatch()
+            self._socket.close()
+
+
+class RelayReceiver:
+    """The new worker's side. Owns its copy of the socket; `on_relay` owns what it is given.
+
+    Takes one relay a batch, so that all workers get their share.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        on_relay: Callable[[RelayState, Facts], None],
+        log: Log,
+    ) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._on_relay = on_relay
+        self._log = log
+        self._is_listening = False
+        self._is_paused = False
+        self._is_closed = False
+
+    def listen(self) -> None:
+        """Take relays from now on, unless all had come before this process began."""
+        if not (self._is_listening or self._is_closed) and self._socket.fileno() >= 0:
+            self._is_listening = True
+            if not self._is_paused:
+                self._reactor.add(self._socket.fileno(), READ, self._on_readable)
+
+    def stop(self) -> None:
+        """Take no more."""
+        if self._is_listening:
+            self._is_listening = False
+            if not self._is_paused:
+                self._reactor.remove(self._socket.fileno())
+
+    def close(self) -> None:
+        """Take no more, for good."""
+        if not self._is_closed:
+            self.stop()
+            self._is_closed = True
+            self._socket.close()
+
+    def _on_readable(self, _events: int) -> None:
+        if not self._has_room():
+            self._pause()
+            return
+        try:
+            packet, fds = receive_packet(self._socket, PACKET_BYTES + 1, _MAX_FDS)
+        except BlockingIOError:
+            return  # Another worker was faster.
+        except (OSError, ValueError) as error:
+            self._log(Level.ERROR, f"Can't take over a session: {error}")
+            return
+        if not packet:
+            self.close()  # All have come.
+            return
+        try:
+            state, info = parse_state(packet, fds)
+        except PeerViolation as error:
+            close_all(fds)
+            self._log(Level.ERROR, f"BUG: {error}")
+            return
+        self._on_relay(state, info)
+
+    def _has_room(self) -> bool:
+        """Whether all descriptors of a packet would fit: the kernel drops those that do not."""
+        spare: list[int] = []
+        try:
+            while len(spare) < _MAX_FDS:
+                spare.append(os.dup(self._socket.fileno()))
+        except OSError:
+            return False
+        finally:
+            close_all(spare)
+        return True
+
+    def _pause(self) -> None:
+        self._reactor.remove(self._socket.fileno())
+        self._is_paused = True
+        self._reactor.call_later(_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        if self._is_listening and not self._is_closed:
+            self._reactor.add(self._socket.fileno(), READ, self._on_readable)

@@ -1,0 +1,207 @@
+"""A new version takes over: no session, no byte and no connect is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import threading
+
+import psutil
+import pytest
+
+from tests.harness.arena import Arena
+from tests.harness.raw_client import RawClient
+from tests.harness.wait import wait_until
+from tests.process.conftest import NewArena
+from tests.process.look import echoes, guest, pids, try_login
+
+ALL = {"imap-login": 2, "pop3-login": 2, "auth": 1}
+
+
+class Stream(threading.Thread):
+    """A busy session: its bytes come back from the backend, and the hashes of both ways are compared."""
+
+    def __init__(self, client: RawClient, seed: int) -> None:
+        super().__init__()
+        self.client = client
+        self.piece = hashlib.shake_256(b"%d" % seed).digest(70_001)
+        self.sent, self.got = hashlib.sha256(), hashlib.sha256()
+        self.sent_bytes = 0
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_over.is_set():
+            self.client.send(self.piece)
+            self.sent.update(self.piece)
+            self.sent_bytes += len(self.piece)
+            self.got.update(self.client.take(len(self.piece)))
+
+    def finish(self) -> None:
+        self.is_over.set()
+        self.join(30)
+        assert self.sent.digest() == self.got.digest()
+        self.client.close()
+
+
+class Connects(threading.Thread):
+    """Logs in again and again."""
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__()
+        self.arena = arena
+        self.replies: list[bytes] = []
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_over.is_set():
+            self.replies.append(try_login(self.arena))
+
+    def finish(self) -> None:
+        self.is_over.set()
+        self.join(30)
+        assert self.replies
+        assert [reply for reply in self.replies if not reply.startswith(b"a1 OK ")] == []
+
+
+def roles(arena: Arena) -> dict[str, int]:
+    return {role: len(pids(arena, role)) for role in ("imap-login", "pop3-login", "auth")}
+
+
+def descriptors(arena: Arena) -> int:
+    """How many the master has."""
+    return psutil.Process(arena.proxy.pid).num_fds()
+
+
+def counted(arena: Arena, echoed_bytes: int) -> int:
+    """Count sessions that the log says to have ended with this many bytes each way, a greeting aside."""
+    found = re.findall(r"Disconnected by client, in=(\d+), out=(\d+)", arena.proxy.log_text())
+    return sum(int(up) == echoed_bytes and 0 <= int(down) - echoed_bytes < 20 for up, down in found)
+
+
+def has_left(arena: Arena, pid: int) -> bool:
+    return pid not in {process.pid for process in arena.proxy.processes()}
+
+
+def go_through(arena: Arena, upgrades: int, idle_count: int, busy_count: int) -> None:
+    """Upgrade again and again under load, and look at everything afterwards."""
+    idle = [guest(arena, "imap" if number % 4 else "pop3") for number in range(idle_count)]
+    busy = [Stream(guest(arena), number) for number in range(busy_count)]
+    connects = Connects(arena)
+    threads: list[Stream | Connects] = [*busy, connects]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(upgrades):
+            old = arena.proxy.replace_master()
+            wait_until("the old master has left", lambda old=old: has_left(arena, old))  # type: ignore[misc]
+            assert all(echoes(client) for client in idle)
+    finally:
+        for thread in threads:
+            thread.is_over.set()
+    for thread in threads:
+        thread.finish()
+    for client in idle:
+        client.close()
+    for stream in busy:
+        wait_until("it is logged", lambda stream=stream: counted(arena, stream.sent_bytes))  # type: ignore[misc]
+    echoed_bytes = len(b"still there?") * upgrades
+    wait_until("all are logged", lambda: counted(arena, echoed_bytes) == idle_count)
+    assert not arena.proxy.log_contains("Error: ")
+
+
+def test_nothing_is_lost(arena: Arena) -> None:
+    """F12: idle and busy sessions, logins meanwhile, counters; and the tree is the same afterwards."""
+    wait_until("all are there", lambda: roles(arena) == ALL)
+    before = descriptors(arena)
+    go_through(arena, upgrades=3, idle_count=40, busy_count=6)
+    wait_until("the same roles", lambda: roles(arena) == ALL)
+    wait_until("the same descriptors", lambda: descriptors(arena) == before + 1)  # the predecessor's socket
+    assert len(arena.proxy.processes()) == 6
+
+
+# A new version that does not work, each in its own way; the running one began as this program too.
+BROKEN = """
+import os, signal, sys
+from mailproxy import cli
+from mailproxy.process import login, predecessor, successor
+successor._READY_S = 2.0
+if "MAILPROXY_PREDECESSOR_FD" in os.environ:
+    {fault}
+sys.exit(cli.main())
+"""
+FAULTS = {
+    "hangs": ("signal.pause()", "the new master was not ready within 2 s"),
+    "dies": ("os._exit(3)", "the new master ended before it was ready"),
+    "workers die": ("login.Worker._serve = lambda *_: sys.exit(3)", "(login) ended before it was ready"),
+    "says nothing": ("predecessor.Predecessor.say_ready = lambda *_: None", "not ready within 2 s"),
+}
+KEPT = "Upgrade failed, keeping the running version"
+
+
+def everything_is_as_before(arena: Arena, before: set[int], session: RawClient) -> None:
+    arena.proxy.wait_log(KEPT)
+    wait_until("the same processes", lambda: {process.pid for process in arena.proxy.processes()} == before)
+    assert (arena.proxy.base_dir / "master.pid").read_text() == f"{arena.proxy.pid}\n"
+    assert sorted(path.name for path in arena.proxy.base_dir.rglob("*")) == [
+        *("control", "default", "login", "master.pid")
+    ]
+    assert echoes(session)
+    assert try_login(arena).startswith(b"a1 OK ")
+    session.close()
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_version_that_does_not_work(new_arena: NewArena, fault: str) -> None:
+    """F11: the running one goes on unchanged, the log says why, and a good one is taken afterwards."""
+    arena = new_arena("login_processes_count = 2")
+    code, said = FAULTS[fault]
+    arena.proxy.stop()
+    arena.proxy.program = ["-c", BROKEN.format(fault=code)]
+    arena.proxy.start()
+    wait_until("all are there", lambda: roles(arena) == ALL)
+    before = {process.pid for process in arena.proxy.processes()}
+    session = guest(arena)
+    os.kill(arena.proxy.pid, signal.SIGUSR2)
+    arena.proxy.wait_log("Upgrade failed: ")
+    assert said in arena.proxy.log_text()
+    everything_is_as_before(arena, before, session)
+    # Whoever is born now finds the auth of this version under its name.
+    for pid in pids(arena, "imap-login"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until("logins work", lambda: try_login(arena).startswith(b"a1 OK "))
+
+
+@pytest.mark.parametrize("what", ["setting", "base_dir", "passdb", "address"])
+def test_a_configuration_that_does_not_work(arena: Arena, what: str) -> None:
+    """F11: the new master refuses it in the words of a start."""
+    text, sql = arena.proxy.configuration.read_text(), arena.proxy.sql.read_text()
+    listen = f"listen = 127.0.0.1:{arena.proxy.imap_port}"
+    base_dir = f"base_dir = {arena.proxy.base_dir}"
+    broken, said = {
+        "setting": (text + "no_such_setting = 1\n", "Unknown setting: no_such_setting"),
+        "base_dir": (text.replace(base_dir, base_dir + "2"), "base_dir can't be changed by an upgrade"),
+        "passdb": (text, r"\(auth\) ended before it was ready"),
+        "address": (text.replace(listen, f"{listen} 127.0.0.1:{arena.imap.port}"), "Address already in use"),
+    }[what]
+    wait_until("all are there", lambda: roles(arena) == ALL)
+    arena.proxy.configuration.write_text(broken)
+    if what == "passdb":
+        arena.proxy.sql.write_text("driver = nothing\n")
+    before = {process.pid for process in arena.proxy.processes()}
+    os.kill(arena.proxy.pid, signal.SIGUSR2)
+    arena.proxy.wait_log(KEPT)
+    assert re.search(f"Error: Upgrade failed: .*{said}", arena.proxy.log_text())
+    arena.proxy.configuration.write_text(text)
+    arena.proxy.sql.write_text(sql)
+    everything_is_as_before(arena, before, guest_of(arena, before))
+
+
+def guest_of(arena: Arena, before: set[int]) -> RawClient:
+    """Log in where each login may cost a process, and count those that are there then."""
+    session = guest(arena)
+    wait_until("all are there again", lambda: len(arena.proxy.processes()) >= len(before))
+    before.clear()
+    before.update(process.pid for process in arena.proxy.processes())
+    return session
