@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 
 from tests.harness.arena import Arena
 from tests.harness.wait import wait_until
-from tests.process.conftest import MODES
+from tests.process.conftest import MODES, NewArena
 from tests.process.look import carriers, echoes, guest, pids, run_ctl, try_login, wait_service
 
 # A limit of 1.5 s instead of 15; who is asked for his clients hangs when `who` may.
@@ -69,6 +70,28 @@ def replace_hung_worker(arena: Arena) -> None:
     guest(arena, "pop3").close()
     assert echoes(session)
     session.close()
+    assert arena.proxy.log_text().count("has not answered") == 1
+
+
+@pytest.mark.stress
+def test_at_the_pace_of_service(new_arena: NewArena) -> None:
+    """F21: replaced in under 30 s. F04: auth that stops for 10 s meanwhile is kept."""
+    arena = new_arena(MODES["shared"], "login_processes_count = 2")
+    (auth,) = arena.proxy.children("auth")
+    victim = min(pids(arena, "imap-login"))
+    started_s = time.monotonic()
+    os.kill(victim, signal.SIGSTOP)
+    auth.suspend()
+    with arena.client("pop3") as client:
+        client.send(b"USER guest\r\nPASS %s\r\n" % arena.GUEST)
+        assert client.line() == b"+OK"
+        assert client.is_silent(10.0)
+        auth.resume()
+        assert client.line().startswith(b"+OK")
+    wait_until("it is dead and buried", lambda: is_buried(victim), 30)
+    wait_until("there are two again", lambda: len(pids(arena, "imap-login") - {victim}) == 2)
+    assert time.monotonic() - started_s < 30
+    assert pids(arena, "auth") == {auth.pid}
     assert arena.proxy.log_text().count("has not answered") == 1
 
 
