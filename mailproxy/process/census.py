@@ -11,7 +11,8 @@ from mailproxy.process.spawner import Child
 def in_words(children: Iterable[Child], current: object) -> list[str]:
     """Return a line for each role, those of earlier generations apart.
 
-    Counts are those of each child's last report: exact for a process per connection, else some seconds old.
+    Counts are those of each child's last report: exact for a process per connection, else some seconds old
+    unless it was asked.
     """
     roles: dict[tuple[bool, str], list[Child]] = {}
     for child in children:

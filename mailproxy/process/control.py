@@ -34,6 +34,7 @@ _CREDENTIALS = struct.Struct("3i")
 # A requester says what he wants at once.
 _REQUEST_S = 5.0
 _REQUESTERS = 16
+_REPORTS_S = 0.1
 
 OnDone = Callable[[Sequence[str]], None]
 
@@ -118,7 +119,10 @@ class Control:
             self._log(Level.INFO, f"mailproxyctl {what} (uid {uid})")
         actions = self.actions
         if request is Request.STATUS:
-            requester.finish(actions.status())
+            # Workers that share connections tell their numbers only now and then, unless they are asked.
+            for worker in actions.workers():
+                worker.order(Order.PING)
+            self._reactor.call_later(_REPORTS_S, lambda: requester.finish(actions.status()))
         elif request is Request.WHO:
             requester.hand_on(actions.workers(), Order.WHO)
         elif request is Request.KICK:

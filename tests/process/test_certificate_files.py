@@ -17,7 +17,7 @@ from tests.harness.proxy import HOST
 from tests.harness.tls import Authority, Pair
 from tests.harness.wait import wait_until
 from tests.process.conftest import MODES
-from tests.process.look import echoes, guest, pids
+from tests.process.look import echoes, guest, pids, run_ctl
 
 NAME = "mail.example.org"
 # Looks at the files all the time.
@@ -122,6 +122,17 @@ def test_files_that_change_are_taken_without_a_signal(new_arena: NewArena, mode:
         assert waiting.recv(500).startswith(b"a1 OK")
     assert pids(arena, "auth") == auth
     wait_until("the workers of before are gone", lambda: not pids(arena, "imap-login") & workers)
+
+
+def test_who_shows_tls(new_arena: NewArena) -> None:
+    """Before the login and after it, asked of the sockets themselves."""
+    arena = new_arena(MODES["own"])
+    with arena.connect() as client:
+        assert " TLSv1.3 " in run_ctl(arena, "who")
+        client.sendall(b"a1 LOGIN guest %s\r\n" % arena.GUEST)
+        assert client.recv(500).startswith(b"a1 OK ")
+        shown = run_ctl(arena, "who", "guest").splitlines()[1].split()
+        assert (shown[5], shown[9]) == ("TLSv1.3", "proxy")
 
 
 @pytest.mark.parametrize("how", ["garbage", "mismatch", "missing"])

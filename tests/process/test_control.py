@@ -45,6 +45,14 @@ def test_status(arena: Arena) -> None:
     assert "auth(default): 1 process" in text
 
 
+def test_status_counts_at_once(arena: Arena) -> None:
+    """Also what a worker would not report by itself."""
+    sessions = [guest(arena) for _ in range(3)]
+    wait_until("all are counted", lambda: "3 sessions" in run_ctl(arena, "status"), 3)
+    for session in sessions:
+        session.close()
+
+
 def test_who_sees_everybody(arena: Arena) -> None:
     """Those who log in and those who have, of every generation, with what passed in which process (F12)."""
     sessions = [guest(arena), guest(arena, "pop3")]

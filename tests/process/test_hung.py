@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_says_where() -> None:
         run_ctl(arena, "who", status=1)
         arena.proxy.wait_log("has not answered", 4)
         arena.proxy.wait_log("in hang_on_purpose", 4)
-        arena.proxy.wait_log("killed with signal 6 (SIGABRT)", 4)
+        arena.proxy.wait_log("(login) killed with signal ", 4)
         assert try_login(arena).startswith(b"a1 OK ")
 
 
