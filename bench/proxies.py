@@ -12,6 +12,9 @@ from bench.sink import Sink
 from bench.target import HOST, Started, free_ports, unprivileged
 
 DOVECOT = "/usr/sbin/dovecot"
+# In the mode of a process for each connection. On a busy machine clients outrun forking, and the number of
+# spare processes then doubles each second, up to this.
+_MOST_PROCESSES = 300
 
 QUERY = (
     "SELECT NULL AS password, {extra}host, destuser, 'Y' AS proxy,"
@@ -145,7 +148,7 @@ def start_mailproxy(
             auth_user=auth_user,
             per_connection="yes" if per_connection else "no",
             workers=workers,
-            most=1200 if per_connection else workers,
+            most=_MOST_PROCESSES if per_connection else workers,
             cache_kib=cache_kib,
             auth_count=auth_count,
             settings=settings,
@@ -154,7 +157,7 @@ def start_mailproxy(
     _write_sql(folder, sql, "")
     command = [sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(folder / "dovecot.conf")]
     target = Started(name, command, folder, imap_port, pop3_port)
-    target.most_sessions = 1000 if per_connection else 20000 * workers
+    target.most_sessions = _MOST_PROCESSES - workers if per_connection else 20000 * workers
     return target
 
 
@@ -172,7 +175,7 @@ def start_dovecot(
             pop3_port=pop3_port,
             service_count=int(per_connection),
             workers=2,
-            most=1200 if per_connection else 2,
+            most=_MOST_PROCESSES if per_connection else 2,
             clients=1 if per_connection else 9000,
             cache_kib=cache_kib,
         )
@@ -180,7 +183,7 @@ def start_dovecot(
     _write_sql(folder, sql, "'Y' AS nopassword, ")
     command = [DOVECOT, "-F", "-c", str(folder / "dovecot.conf")]
     target = Started(name, command, folder, imap_port, pop3_port)
-    target.most_sessions = 1000 if per_connection else 18000
+    target.most_sessions = _MOST_PROCESSES - 64 if per_connection else 18000
     return target
 
 
