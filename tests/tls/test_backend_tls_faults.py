@@ -82,15 +82,15 @@ CASES = [(protocol, name) for protocol, scripts in BAD.items() for name in scrip
 
 
 @pytest.mark.parametrize(("protocol", "name"), CASES)
-@pytest.mark.parametrize("value", ["yes", "any-cert"])
+@pytest.mark.parametrize(("value", "per_connection"), [("yes", "no"), ("any-cert", "yes")])
 def test_no_way_back_to_the_clear(
-    proxy: TlsProxy, backend: ScriptedBackend, protocol: str, name: str, value: str
+    proxy: TlsProxy, backend: ScriptedBackend, protocol: str, name: str, value: str, per_connection: str
 ) -> None:
     """T14, T15: one connection, no password on the wire, a temporary failure, and it is not tried again."""
     backend.play(BAD[protocol][name])
     proxy.add("guest", f"host={NAME} hostip={HOST} port={backend.port} starttls={value} proxy_timeout=3")
     proxy.secrets.add(WORD)
-    proxy.begin()
+    proxy.begin(f"login_process_per_connection = {per_connection}\n")
     reply = try_login(proxy, protocol)
     assert is_temporary(reply), reply
     (peer,) = backend.wait_peers(1)
