@@ -5,6 +5,8 @@ Reads must ask for a whole record (16 KiB): what a smaller read leaves inside th
 
 from __future__ import annotations
 
+# For the name that a backend's certificate is for; in its jail a worker finds no module to load.
+import encodings.idna  # noqa: F401
 import errno
 import socket
 import ssl
