@@ -1,0 +1,178 @@
+"""What a captured or odd worker can reach, and what a good one needs that is outside its jail."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import os
+import re
+import secrets
+import socket
+
+import pytest
+
+from tests.harness.raw_client import RawClient
+from tests.harness.wait import wait_until
+from tests.process.conftest import MODES, NewArena
+from tests.process.look import echoes, guest, try_login
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="without root's rights there is no jail")
+
+# Says what a process imports when it is no longer root; auth has another role in the log.
+WATCHED = """\
+import os, sys
+from mailproxy import cli
+def told(event, arguments):
+    if event == "import" and os.geteuid():
+        os.write(2, f"late import of {arguments[0]}\\n".encode())
+sys.addaudithook(told)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_nothing_is_loaded_in_the_jail(new_arena: NewArena, mode: str) -> None:
+    """V04: not for a first client, an 8-bit name, SASL, nonsense, a refused or a silent end."""
+    arena = new_arena(MODES[mode], "login_processes_count = 2", "verbose_proctitle = yes")
+    arena.proxy.stop()
+    arena.proxy.program = ["-c", WATCHED]
+    arena.proxy.start()
+    arena.add("nowhere", None, 1, 1)
+    for line in (
+        b"a LOGIN {4+}\r\nj\xf6hn {3+}\r\n\xff\xfex\r\n",
+        b'a LOGIN "j\xf6hn" x\r\n',
+        b"a AUTHENTICATE CRAM-MD5\r\nAAAA\r\n",
+        b"a AUTHENTICATE PLAIN AGpvaG4Aw7x4\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
+        b"a LOGIN nowhere x\r\n",
+        b"A" * 9000,
+    ):
+        with RawClient(arena.proxy.imap_port) as client:
+            assert client.ask(line)
+    with guest(arena) as session, guest(arena, "pop3") as pop3:
+        assert echoes(session)
+        assert echoes(pop3)
+    arena.proxy.kill("auth")
+    wait_until("auth is back", lambda: try_login(arena).startswith(b"a1 OK "))
+    arena.proxy.sighup()
+    assert arena.proxy.stop() == 0
+    late = [line for line in arena.proxy.log_text().splitlines() if "-login: late import" in line]
+    assert late == []
+
+
+def test_the_master_takes_any_packet_from_a_worker(new_arena: NewArena) -> None:
+    """V14: ten thousand random ones do no harm; the log stays readable."""
+    arena = new_arena("login_processes_count = 2")
+    (worker, *_) = arena.proxy.children("imap-login")
+    borrowed = borrow_channel(worker.pid)
+    if borrowed < 0:
+        pytest.skip("pidfd_getfd is not allowed here")
+    try:
+        for number in range(10_000):
+            size = number % 100
+            os.write(borrowed, secrets.token_bytes(size) if size else b"x")
+    finally:
+        os.close(borrowed)
+    assert try_login(arena).startswith(b"a1 OK ")
+    with guest(arena) as session:
+        assert echoes(session)
+    # It is told as a fault of ours, which it would be.
+    arena.proxy.wait_log("malformed")
+    text = arena.proxy.log_text()
+    arena.proxy.log.write_text(text.replace("BUG:", "(expected)"))
+
+
+def borrow_channel(pid: int) -> int:
+    """Return a copy of a worker's end of its channel: a socket of Unix packets that is connected."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for name in sorted(os.listdir(f"/proc/{pid}/fd"), key=int):
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+            found = re.fullmatch(r"socket:\[(\d+)\]", target)
+            if found and is_packet_socket(found[1]):
+                return int(libc.syscall(438, pidfd, int(name), 0))  # pidfd_getfd
+    finally:
+        os.close(pidfd)
+    return -1
+
+
+def is_packet_socket(inode: str) -> bool:
+    with open("/proc/net/unix") as table:
+        return any(line.split()[6] == inode and line.split()[4] == "0005" for line in table if inode in line)
+
+
+def test_no_challenge_and_no_session_repeats(new_arena: NewArena) -> None:
+    """V15: of children that were forked from the same memory."""
+    arena = new_arena(
+        MODES["own"],
+        "login_processes_count = 8",
+        "login_log_format_elements = session=%{session}",
+    )
+    challenges = []
+    for _ in range(100):
+        with RawClient(arena.proxy.imap_port) as client:
+            challenges.append(client.ask(b"a AUTHENTICATE CRAM-MD5\r\n"))
+    assert len(set(challenges)) == 100
+    arena.proxy.wait_log("session=", 100)
+    found = re.findall(r"session=(\S+)", arena.proxy.log_text())
+    assert len(found) == len(set(found))
+    sessions = [guest(arena) for _ in range(20)]
+    for session in sessions:
+        session.close()
+    tags = {bytes(peer.received).split(b" ")[0] for peer in arena.house_imap.wait_peers(20)}
+    assert len(tags) == 20
+
+
+def test_a_captured_worker_gets_nothing_from_auth(new_arena: NewArena) -> None:
+    """V16, A14: as a worker's user on auth's socket: no login without a password, no secret on refusal."""
+    arena = new_arena()
+    arena.add("rich", "Rich-Secret-44", pass_="Master-Secret-55")
+    arena.proxy.secrets |= {"Rich-Secret-44", "Master-Secret-55"}
+    login_dir = arena.proxy.base_dir / "login"
+    (worker, *_) = arena.proxy.children("imap-login")
+    uid, gid = worker.uids().real, worker.gids().real  # there is no /proc in the jail
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.chroot(login_dir)
+            os.chdir("/")
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            os.write(write_fd, ask_auth())
+        finally:
+            os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    assert answer.count(b"FAIL\t") == 4, answer
+    assert b"\nOK\t" not in answer
+    for secret in (b"Rich-Secret-44", b"Master-Secret-55", b"pass=", b"host="):
+        assert secret not in answer
+
+
+def ask_auth() -> bytes:
+    """Try what a login process should not; returns all that auth says."""
+    tries = [b"\0rich\0wrong", b"\0rich\0", b"guest\0rich\0wrong", b"\0nobody-there\0x"]
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(10)
+        link.connect("default")
+        link.sendall(b"VERSION\t1\t0\nCPID\t%d\n" % os.getpid())
+        while b"DONE\n" not in answer:
+            answer += link.recv(4096)
+        for number, message in enumerate(tries, 1):
+            more = b"\tskip_password_check=1\tmaster_user=root" if number == 2 else b""
+            link.sendall(
+                b"AUTH\t%d\tPLAIN\tservice=imap\tsecured%s\tresp=%s\n"
+                % (number, more, base64.b64encode(message))
+            )
+        while answer.count(b"FAIL\t") + answer.count(b"\nOK\t") < len(tries):
+            data = link.recv(4096)
+            if not data:
+                break
+            answer += data
+    return answer
