@@ -44,9 +44,9 @@ def parse_ask(words: list[bytes]) -> Ask:
     parameters: dict[bytes, bytes] = {}
     for word in words[3:]:
         name, _, value = word.partition(b"=")
-        if name == b"resp":
-            raise PeerViolation("AUTH has a parameter behind resp=")
         parameters[name] = unescape(value) if b"\x01" in value else value
+    if b"resp" in parameters:
+        raise PeerViolation("AUTH has a parameter behind resp=")
     if not parameters.get(b"service"):
         raise PeerViolation("AUTH without service")
     return Ask(parse_id(words[1]), words[2], parameters, response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 
 class _Failing(Protocol):
@@ -11,18 +11,21 @@ class _Failing(Protocol):
         """End what is at fault, and say so in the log."""
 
 
-_Arguments = ParamSpec("_Arguments")
+_Arguments = TypeVarTuple("_Arguments")
 _Self = TypeVar("_Self", bound=_Failing)
 
 
 def own_fault(
-    method: Callable[Concatenate[_Self, _Arguments], None],
-) -> Callable[Concatenate[_Self, _Arguments], None]:
-    """Let an error in `method` end its object, and not the worker with all its relays."""
+    method: Callable[[_Self, *_Arguments], None],
+) -> Callable[[_Self, *_Arguments], None]:
+    """Let an error in `method` end its object, and not the worker with all its relays.
 
-    def guarded(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+    Arguments are positional: taking keywords too would make a dictionary for each of a login's five calls.
+    """
+
+    def guarded(self: _Self, /, *args: *_Arguments) -> None:
         try:
-            method(self, *args, **kwargs)
+            method(self, *args)
         except Exception as error:
             self.fail(error)
 
