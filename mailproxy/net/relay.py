@@ -45,7 +45,12 @@ class Relay:
     are closed.
     """
 
-    __slots__ = ("_backend_events", "_client_events", "_on_end", "_pipes", "_reactor", "_timer", "down", "up")
+    # fmt: off
+    __slots__ = (
+        "_backend_events", "_client_events", "_is_adopted", "_on_end", "_pipes", "_reactor", "_timer",
+        "down", "up",
+    )
+    # fmt: on
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class Relay:
         self.up = direction(client, backend)
         self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
+        self._is_adopted = False
         self._timer: Timer | None = None
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:
@@ -169,6 +175,7 @@ class Relay:
         for direction, way in ((relay.up, state.up), (relay.down, state.down)):
             pipe = Pipe(next(rest), next(rest), way.held_bytes) if way.held_bytes else None
             direction.restore(way, pipe)
+        relay._is_adopted = True
         client.setblocking(False)
         backend.setblocking(False)
         return relay
@@ -196,7 +203,10 @@ class Relay:
         for direction in (self.up, self.down):
             direction.abandon()
         for direction, events in ((self.up, self._client_events), (self.down, self._backend_events)):
-            if events:
+            if events and self._is_adopted:
+                # Whoever handed the relay over may not have closed his copies yet.
+                self._reactor.remove(direction.source_fd)
+            elif events:
                 self._reactor.forget(direction.source_fd)
             direction.source.close()
         if self._timer is not None:

@@ -171,3 +171,19 @@ def test_idle_and_gone(wanderer: Wanderer) -> None:
     for _ in range(3):
         wanderer.turn(1)
     assert wanderer.ended
+
+
+def test_the_end_before_the_other_process_has_let_go(wanderer: Wanderer) -> None:
+    """F12: its copies keep the sockets alive, and no event of them may reach anybody here."""
+    state = wanderer.relay.export()
+    assert state is not None
+    copies = [os.dup(fd) for fd in state.fds]
+    wanderer.hop()
+    wanderer.client.close()
+    wanderer.backend.shutdown(socket.SHUT_WR)
+    while not wanderer.ended:
+        wanderer.turn()
+    for _ in range(3):
+        wanderer.turn(0)
+    for copy in copies:
+        os.close(copy)
