@@ -40,7 +40,8 @@ class Oracles:
             for p in arena.proxy.children("imap-login") + arena.proxy.children("pop3-login")
             if not arena.per_connection
         }
-        self._workers = self._count_workers()
+        # Where each has one of its own: the bystanders', and a spare one for each protocol.
+        self._workers = len(self._bystanders) + 2
         self._warm_up()
         wait_until(
             "the workers are at rest",
