@@ -64,7 +64,7 @@ class Control:
         self._listener = run_dir.listen_unix(name, 0o600, -1, -1, socket.SOCK_SEQPACKET)
         self._place = _inode(name)
         self._requesters: set[_Requester] = set()
-        self._reactor: Reactor | None = None
+        self._reactor: Reactor
         self._log: Callable[[Level, str], None]
         self.actions: Actions
 
@@ -86,13 +86,10 @@ class Control:
 
     def leave(self) -> None:
         """Hear nobody new; the name is for another master to take."""
-        if self._reactor is not None:
-            self._reactor.remove(self._listener.fileno())
+        self._reactor.remove(self._listener.fileno())
         self._listener.close()
 
     def _on_requester(self, _events: int) -> None:
-        if self._reactor is None:
-            return
         try:
             sock, _ = self._listener.accept()
         except OSError:

@@ -6,16 +6,21 @@ import hashlib
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from tests.harness.arena import Arena
+from tests.harness.proxy import CHECKOUT
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 from tests.process.conftest import NewArena
 from tests.process.look import echoes, guest, pids, try_login
+from tests.process.test_certificate_files import TlsArena
 
 ALL = {"imap-login": 2, "pop3-login": 2, "auth": 1}
 
@@ -115,7 +120,7 @@ def test_nothing_is_lost(arena: Arena) -> None:
     """F12: idle and busy sessions, logins meanwhile, counters; and the tree is the same afterwards."""
     wait_until("all are there", lambda: roles(arena) == ALL)
     before = descriptors(arena)
-    go_through(arena, upgrades=3, idle_count=40, busy_count=6)
+    go_through(arena, upgrades=2, idle_count=40, busy_count=6)
     wait_until("the same roles", lambda: roles(arena) == ALL)
     wait_until("the same descriptors", lambda: descriptors(arena) == before + 1)  # the predecessor's socket
     assert len(arena.proxy.processes()) == 6
@@ -205,3 +210,99 @@ def guest_of(arena: Arena, before: set[int]) -> RawClient:
     before.clear()
     before.update(process.pid for process in arena.proxy.processes())
     return session
+
+
+def test_a_login_under_way_is_finished_and_handed_over(arena: Arena) -> None:
+    """F12: the old worker ends it with the auth it began with; then nothing of the old version is left."""
+    before = {process.pid for process in arena.proxy.processes()}
+    client, popper = arena.client(), arena.client("pop3")
+    assert popper.ask(b"USER guest\r\n") == b"+OK"
+    arena.proxy.replace_master()
+    assert client.ask(b"a LOGIN guest %s\r\n" % arena.GUEST).startswith(b"a OK ")
+    assert popper.ask(b"PASS %s\r\n" % arena.GUEST).startswith(b"+OK")
+    wait_until(
+        "the old version has left", lambda: not before & {process.pid for process in arena.proxy.processes()}
+    )
+    assert echoes(client)
+    assert echoes(popper)
+    client.close()
+    popper.close()
+
+
+def test_sessions_with_tls_stay_where_they_are(tls_arena: TlsArena) -> None:
+    """F12: for `shutdown_grace`; the old master watches over them and reopens its log with the new one."""
+    session = tls_arena.connect()
+    session.sendall(b"a LOGIN guest %s\r\n" % tls_arena.GUEST)
+    assert session.recv(500).startswith(b"a OK ")
+    plain = guest(tls_arena)
+    old = tls_arena.proxy.replace_master()
+    assert echoes(plain)
+    session.sendall(b"still there?")
+    assert session.recv(12) == b"still there?"
+    rotated = tls_arena.proxy.folder / "log.1"
+    tls_arena.proxy.log.rename(rotated)
+    os.kill(tls_arena.proxy.pid, signal.SIGUSR1)
+    wait_until("the new log is there", tls_arena.proxy.log.exists)
+    assert not has_left(tls_arena, old)
+    session.settimeout(15)
+    assert session.recv(1) == b""
+    wait_until("the old master has left", lambda: has_left(tls_arena, old))
+    tls_arena.proxy.wait_log("(Disconnected by proxy, in=12, ")
+    assert echoes(plain)
+    plain.close()
+    session.close()
+
+
+def test_a_stop_ends_the_sessions_of_the_version_before(tls_arena: TlsArena) -> None:
+    """F13: nothing is left behind, whichever master looks after it."""
+    session = tls_arena.connect()
+    session.sendall(b"a LOGIN guest %s\r\n" % tls_arena.GUEST)
+    assert session.recv(500).startswith(b"a OK ")
+    tls_arena.proxy.replace_master()
+    tls_arena.proxy.stop()
+    assert tls_arena.proxy.processes() == []
+    assert session.recv(1) == b""
+    session.close()
+
+
+@pytest.fixture
+def tls_arena() -> Iterator[TlsArena]:
+    with TlsArena("login_process_per_connection = no", "shutdown_grace = 3") as arena:
+        yield arena
+
+
+def test_as_many_sessions_as_processes(new_arena: NewArena) -> None:
+    """F12: where each costs a process and all are taken, every session finds one in the new version too."""
+    arena = new_arena(
+        *("login_process_per_connection = yes", "login_processes_count = 1", "login_max_processes_count = 6")
+    )
+    sessions = [guest(arena) for _ in range(6)]
+    old = arena.proxy.replace_master()
+    wait_until("the old master has left", lambda: has_left(arena, old))
+    assert all(echoes(session) for session in sessions)
+    for session in sessions:
+        session.close()
+    wait_until("a fresh login works", lambda: try_login(arena).startswith(b"a1 OK "))
+
+
+def test_the_old_master_is_killed_in_the_middle(new_arena: NewArena) -> None:
+    """F05: the new one finds the lock in its hands, and serves."""
+    arena = new_arena()
+    arena.proxy.stop()
+    arena.proxy.program = ["-c", BROKEN.format(fault=FAULTS["says nothing"][0])]
+    arena.proxy.start()
+    os.kill(arena.proxy.pid, signal.SIGUSR2)
+    wait_until("the new one is up", lambda: arena.proxy.log_text().count("starting up") == 3)
+    os.kill(arena.proxy.pid, signal.SIGKILL)
+    arena.proxy.follow()
+    wait_until("a fresh login works", lambda: try_login(arena).startswith(b"a1 OK "))
+    second = [sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(arena.proxy.configuration)]
+    done = subprocess.run(second, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert f"already running with PID {arena.proxy.pid} " in done.stderr
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_twenty_upgrades(arena: Arena) -> None:
+    """F12, C2: as the short one above, with 200 idle and 20 busy sessions."""
+    go_through(arena, upgrades=20, idle_count=200, busy_count=20)
