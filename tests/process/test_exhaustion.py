@@ -1,0 +1,117 @@
+"""The system refuses what the service asks for: processes, space on the disk, connections that stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.folder import open_folder
+from tests.harness.raw_client import RawClient
+from tests.harness.wait import wait_until
+from tests.process.conftest import MODES, NewArena
+from tests.process.look import carriers, echoes, guest, pids, try_login, wait_service
+
+# Root is not held by RLIMIT_NPROC, so fork is refused here while a file lies beside the configuration.
+REFUSING = """\
+import errno, os, sys
+from mailproxy import cli
+fork = os.fork
+def refuse():
+    if os.path.exists(sys.argv[-1] + ".full"):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = refuse
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_no_more_processes(new_arena: NewArena, mode: str) -> None:
+    """F14: who is there serves on; it is tried again, with one line each time, until it works."""
+    arena = new_arena(MODES[mode], "login_processes_count = 3")
+    arena.proxy.stop()
+    arena.proxy.program = ["-c", REFUSING]
+    arena.proxy.start()
+    wait_until("three wait for clients", lambda: len(pids(arena, "imap-login")) >= 3)
+    session = guest(arena)
+    is_full = Path(f"{arena.proxy.configuration}.full")
+    is_full.touch()
+    arena.proxy.kill("auth")
+    os.kill(max(pids(arena, "imap-login") - set(carriers(arena, [session]))), signal.SIGKILL)
+    arena.proxy.wait_log("Error: fork() for imap-login failed: Resource temporarily unavailable")
+    arena.proxy.wait_log("Error: fork() for auth failed: Resource temporarily unavailable")
+    assert echoes(session)
+    is_full.unlink()
+    wait_service(arena, 20)
+    arena.proxy.wait_log("Created login processes successfully, unstalling", timeout_s=20)
+    assert arena.proxy.log_text().count("fork() for") < 20
+    assert echoes(session)
+    session.close()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of one MiB."""
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    with open_folder("disk") as folder:
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "none", str(folder)]
+        if (done := subprocess.run(command, capture_output=True, text=True)).returncode != 0:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(new_arena: NewArena, small_disk: Path) -> None:
+    """X11: relays and logins go on, and one line tells of those that were lost, when space returns."""
+    arena = new_arena()
+    arena.proxy.stop()
+    text = arena.proxy.configuration.read_text()
+    log = small_disk / "log"
+    arena.proxy.configuration.write_text(text.replace(str(arena.proxy.log), str(log)))
+    arena.proxy.start()
+    session = guest(arena)
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (4096, 512, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    size_before = log.stat().st_size
+    for _ in range(200):
+        assert try_login(arena).startswith(b"a1 OK ")
+    assert echoes(session)
+    assert log.stat().st_size - size_before < 8192
+    filler.unlink()
+
+    def lost_is_told() -> bool:
+        assert try_login(arena).startswith(b"a1 OK ")
+        return b"log lines were lost" in log.read_bytes()
+
+    wait_until("what was lost is told", lost_is_told)
+    assert log.read_bytes().count(b"log lines were lost") == 1
+    session.close()
+    arena.proxy.stop()
+
+
+def test_clients_who_are_gone_before_they_are_taken(new_arena: NewArena) -> None:
+    """X14: connect and RST, two thousand times."""
+    arena = new_arena("login_processes_count = 2")
+    workers = arena.proxy.children("imap-login")
+    before = [worker.num_fds() for worker in workers]
+    with guest(arena) as session:
+        for _ in range(2000):
+            RawClient(arena.proxy.imap_port, greet=False).reset()
+        assert try_login(arena).startswith(b"a1 OK ")
+        assert echoes(session)
+    wait_until("nothing is left of them", lambda: [worker.num_fds() for worker in workers] <= before)
+    assert pids(arena, "imap-login") == {worker.pid for worker in workers}
