@@ -37,6 +37,15 @@ _REQUESTERS = 16
 _REPORTS_S = 0.1
 
 OnDone = Callable[[Sequence[str]], None]
+Ask = Callable[[Order, bytes, socket.socket], None]
+"""Has children answer an order at a requester's socket, which stays the caller's."""
+
+
+def ask(children: Sequence[Child], order: Order, argument: bytes, sock: socket.socket) -> None:
+    """Give the order to children, and tell the requester how many they are."""
+    asked = sum(child.order(order, argument, [sock.fileno()]) for child in children)
+    with contextlib.suppress(OSError):
+        sock.send(render_reply(Reply.ASKED, b"%d" % asked), socket.MSG_DONTWAIT)
 
 
 class Actions(NamedTuple):
@@ -44,6 +53,8 @@ class Actions(NamedTuple):
 
     status: Callable[[], str]
     workers: Callable[[], list[Child]]
+    ask_workers: Ask
+    """Those of masters before an upgrade too."""
     auth: Callable[[], Child | None]
     reload: Callable[[OnDone], None]
     upgrade: Callable[[OnDone], None]
@@ -119,11 +130,11 @@ class Control:
             # Workers that share connections tell their numbers only now and then, unless they are asked.
             for worker in actions.workers():
                 worker.order(Order.PING)
-            self._reactor.call_later(_REPORTS_S, lambda: requester.finish(actions.status()))
+            requester.finish_later(_REPORTS_S, actions.status)
         elif request is Request.WHO:
-            requester.hand_on(actions.workers(), Order.WHO)
+            requester.hand_on(actions.ask_workers, Order.WHO)
         elif request is Request.KICK:
-            requester.hand_on(actions.workers(), Order.KICK, argument)
+            requester.hand_on(actions.ask_workers, Order.KICK, argument)
         elif request is Request.RELOAD:
             actions.reload(requester.on_done)
         elif request is Request.UPGRADE:
@@ -139,7 +150,7 @@ class Control:
         if auth is None:
             requester.fail("no auth process is ready")
         else:
-            requester.hand_on([auth], Order.EXPLAIN)
+            requester.hand_on(partial(ask, [auth]), Order.EXPLAIN)
 
     def close(self) -> None:
         """Close the socket, and remove its name unless it is another's by now."""
@@ -186,6 +197,10 @@ class _Requester:
         self._say(Reply.TEXT, text)
         self._close()
 
+    def finish_later(self, delay_s: float, text: Callable[[], str]) -> None:
+        """Answer what is true then."""
+        self._reactor.call_later(delay_s, lambda: self.finish(text()))
+
     def fail(self, text: str) -> None:
         """Say why not."""
         self._say(Reply.FAILURE, text)
@@ -198,11 +213,9 @@ class _Requester:
         else:
             self.finish("")
 
-    def hand_on(self, children: Sequence[Child], order: Order, argument: bytes = b"") -> None:
+    def hand_on(self, ask: Ask, order: Order, argument: bytes = b"") -> None:
         """Let children answer in our place."""
-        fds = [self._sock.fileno()]
-        asked = sum(child.order(order, argument, fds) for child in children)
-        self._say(Reply.ASKED, str(asked))
+        ask(order, argument, self._sock)
         self._close()
 
     def _say(self, kind: Reply, text: str) -> None:

@@ -5,25 +5,28 @@ What it decides is elsewhere: which generation is in force in `succession`, how 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
 import resource
 import signal
 import socket
+from collections.abc import Sequence
 from enum import Enum
 
 import mailproxy
 from mailproxy.base.errors import ConfigError
 from mailproxy.base.level import Level
 from mailproxy.config.settings import Settings
-from mailproxy.ipc.status import Status
+from mailproxy.ipc.handover import Facts
+from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.process import census, run_dir
 from mailproxy.process.certificate_watch import CertificateWatch
 from mailproxy.process.certificates import Certificates
-from mailproxy.process.control import Actions, Control
+from mailproxy.process.control import Actions, Control, ask
 from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
@@ -217,12 +220,19 @@ class Master:
         if self._control is not None:
             self._control.remove_leftover()
 
-    def _on_successor(self, word: str) -> None:
+    def _on_successor(self, word: str, facts: Facts, fds: Sequence[int]) -> None:
         """The one who has our place passes on what an administrator wants of all."""
         if word == "reopen":
             self._reopen_logs()
         elif word == "end":
             self._stop()
+        elif word == "ask" and fds:
+            with (
+                contextlib.suppress(OSError, ValueError, KeyError),
+                socket.socket(fileno=os.dup(fds[0])) as sock,
+            ):
+                order = {"who": Order.WHO, "kick": Order.KICK}[facts["order"]]
+                self._ask_workers(order, str(facts["argument"]).encode("latin-1"), sock)
 
     def _is_alone(self) -> bool:
         """Whether no master of before is still ending sessions that we have told it to end."""
@@ -232,7 +242,7 @@ class Master:
 
     def _actions(self) -> Actions:
         return Actions(
-            *(self._describe, self._workers, self._ready_auth),
+            *(self._describe, self._workers, self._ask_workers, self._ready_auth),
             *(self._succession.reload, self._begin_upgrade, self._stop),
         )
 
@@ -243,12 +253,23 @@ class Master:
             f"configuration: {self._succession.settings.path}",
             *census.in_words(self._spawner.children.values(), self._succession.current),
             *self._succession.certificates.ends_in_words(),
+            *self._predecessors_in_words(),
         ]
         return "\n".join(lines)
+
+    def _predecessors_in_words(self) -> list[str]:
+        if self._predecessor is None or self._predecessor.is_gone:
+            return []
+        return ["the master of before the last upgrade has sessions too, which `who` shows"]
 
     def _workers(self) -> list[Child]:
         """Those of every generation."""
         return [living for living in self._spawner.children.values() if living.kind == "login"]
+
+    def _ask_workers(self, order: Order, argument: bytes, sock: socket.socket) -> None:
+        ask(self._workers(), order, argument, sock)
+        if self._predecessor is not None:
+            self._predecessor.ask(order, argument, sock)
 
     def _ready_auth(self) -> Child | None:
         for living in self._spawner.children.values():

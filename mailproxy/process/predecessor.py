@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 
 from mailproxy.base.errors import ConfigError, PeerViolation, Problem
 from mailproxy.ipc.handover import PACKET_BYTES, RELAY_VERSION, parse_word, render_word, text_list
+from mailproxy.ipc.status import Order
 from mailproxy.net.fd_passing import close_all, receive_packet, send_packet
 from mailproxy.net.reactor import READ, Reactor
 
@@ -102,6 +103,12 @@ class Predecessor:
     def reopen_logs(self) -> None:
         """Have the old master, if it still lives, open its log files anew."""
         self._say(render_word("reopen"))
+
+    def ask(self, order: Order, argument: bytes, sock: socket.socket) -> None:
+        """Have the old master's workers answer somebody as well, whose socket stays the caller's."""
+        if not self.is_gone:
+            facts = {"order": order.name.lower(), "argument": argument.decode("latin-1")}
+            self._say(render_word("ask", **facts), [sock.fileno()])
 
     def end(self) -> None:
         """Have the old master end the sessions that it still has."""

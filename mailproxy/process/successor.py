@@ -29,6 +29,8 @@ _NOT_FOR_HEIRS = ("WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 OnReady = Callable[[dict[str, int], list[str]], None]
 OnFailed = Callable[[list[str]], None]
+OnWord = Callable[[str, Facts, Sequence[int]], None]
+"""Hears a word with its facts and descriptors, which are closed afterwards."""
 
 
 class Successor:
@@ -45,7 +47,7 @@ class Successor:
         log: Callable[[Level, str], None],
         on_ready: OnReady,
         on_failed: OnFailed,
-        on_word: Callable[[str], None],
+        on_word: OnWord,
     ) -> None:
         self._reactor = reactor
         self._log = log
@@ -91,8 +93,8 @@ class Successor:
             self._fail([f"the new master speaks another language: {error}"])
             return
         if self._is_over:
+            self._on_word(word, facts, fds)
             close_all(fds)
-            self._on_word(word)
             if word == "gone":
                 self._reactor.remove(self._socket.fileno())
                 self._socket.close()

@@ -15,7 +15,7 @@ from mailproxy.net.reactor import Reactor
 from mailproxy.process.ending import Ending
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.succession import OnDone, Succession
-from mailproxy.process.successor import Successor
+from mailproxy.process.successor import OnWord, Successor
 
 _AGAIN_S = 0.1
 
@@ -36,7 +36,7 @@ class Upgrade:
         ending: Ending,
         on_retired: Callable[[int], None],
         on_failed: Callable[[], None],
-        on_word: Callable[[str], None],
+        on_word: OnWord,
     ) -> None:
         self._reactor = reactor
         self._log = log

@@ -135,6 +135,27 @@ def test_who_shows_tls(new_arena: NewArena) -> None:
         assert (shown[5], shown[9]) == ("TLSv1.3", "proxy")
 
 
+def test_sessions_of_a_master_before_an_upgrade_are_seen(new_arena: NewArena) -> None:
+    """F12: a session within TLS stays with the old master, and is listed and can be ended."""
+    arena = new_arena(MODES["own"])
+    with arena.connect() as client, guest(arena) as plain:
+        client.sendall(b"a1 LOGIN guest %s\r\n" % arena.GUEST)
+        assert client.recv(500).startswith(b"a1 OK ")
+        before = arena.proxy.pid
+        assert "the new version serves" in run_ctl(arena, "upgrade")
+        arena.proxy.follow()
+        assert echoes(plain)
+        shown = [line.split() for line in run_ctl(arena, "who", "guest").splitlines()[1:]]
+        assert sorted(line[5] for line in shown) == ["-", "TLSv1.3"]
+        assert f"PID {before}" not in run_ctl(arena, "status")
+        assert "the master of before the last upgrade" in run_ctl(arena, "status")
+        session = next(line[4] for line in shown if line[5] == "TLSv1.3")
+        assert session in run_ctl(arena, "kick", session)
+        assert client.recv(500) == b""
+        assert echoes(plain)
+        wait_until("the old master has left", lambda: "last upgrade" not in run_ctl(arena, "status"))
+
+
 @pytest.mark.parametrize("how", ["garbage", "mismatch", "missing"])
 def test_a_broken_pair_keeps_the_old_one(new_arena: NewArena, how: str) -> None:
     """T12: by itself once, by SIGHUP each time; nobody is disturbed."""
