@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.config.settings import Address, Settings
-from mailproxy.net.listen import is_bound_to, listen_tcp
+from mailproxy.net.listen import is_bound_to, listen_tcp, make_ready
 from mailproxy.process.auth_sockets import AuthSockets
 
 
@@ -31,6 +31,7 @@ class Listeners:
         for listener in self._offered:
             if is_bound_to(listener, address.host, address.port):
                 self._offered.remove(listener)
+                make_ready(listener)
                 return listener
         return None
 
@@ -67,12 +68,13 @@ class Listeners:
         for address in [address for address in self.by_address if address not in used]:
             self.by_address.pop(address).close()
 
-    def drop_offered(self) -> list[socket.socket]:
-        """Close what was offered and nobody asked for, and return it."""
+    def drop_offered(self) -> list[str]:
+        """Close what was offered and nobody asked for; returns where that listened."""
         unused, self._offered = self._offered, []
+        places = [str(listener.getsockname()) for listener in unused]
         for listener in unused:
             listener.close()
-        return unused
+        return places
 
     def open_inlets(self, protocols: Collection[str]) -> dict[str, socket.socket]:
         """Open an inlet for each protocol; returns the other ends, for those who send relays."""

@@ -24,6 +24,7 @@ from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.process import census, run_dir
+from mailproxy.process.activation import passed_sockets
 from mailproxy.process.certificate_watch import CertificateWatch
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.control import Actions, Control, ask
@@ -80,6 +81,8 @@ class Master:
         if self._predecessor is not None:
             self._predecessor.receive(self._settings.base_dir)
             self._listeners.adopt(self._predecessor.listeners)
+        else:
+            self._listeners.adopt(passed_sockets(os.environ))
         certificates = Certificates(self._settings)
         self._start_warnings = [
             *self._settings.warnings,
@@ -98,6 +101,12 @@ class Master:
             self._control = Control(self._settings.base_dir, is_hidden=self._predecessor is not None)
             self._sink.open(self._settings.log)
             self._succession.open(self._predecessor.auth_paths if self._predecessor else ())
+            unused = self._listeners.drop_offered()
+            if self._predecessor is None:
+                self._start_warnings += [
+                    f"The service manager passed a socket of {place}, which no listen names; closed"
+                    for place in unused
+                ]
         except ConfigError:
             self._remove_files()
             raise
@@ -195,7 +204,6 @@ class Master:
     def _take_office(self) -> None:
         self._standing = _Standing.IN_OFFICE
         self._pid_file.write()
-        self._listeners.drop_offered()
         if self._control is not None:
             self._control.publish()
         for outlet in self._outlets.values():
