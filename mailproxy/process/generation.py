@@ -74,6 +74,8 @@ class Generation:
 
     def start_auth(self) -> None:
         """Fork the auth processes."""
+        if any(settings.login_seccomp for settings in self.settings.logins):
+            syscall_filter.begin()
         self._auth.start()
 
     def _questions(self) -> dict[str, Question]:

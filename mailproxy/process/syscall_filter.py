@@ -48,8 +48,8 @@ _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 @cache
-def program() -> bytes:
-    """Return the compiled filter, empty where library or kernel lacks it; the master asks before it forks."""
+def begin() -> tuple[int, int]:
+    """Start to compile the filter, which takes a while; returns who does so, and a pipe for the result."""
     read_fd, write_fd = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -57,6 +57,13 @@ def program() -> bytes:
             os.write(write_fd, _compile())
         os._exit(0)
     os.close(write_fd)
+    return pid, read_fd
+
+
+@cache
+def program() -> bytes:
+    """Return the compiled filter, empty where library or kernel lacks it; the master asks before it forks."""
+    pid, read_fd = begin()
     with os.fdopen(read_fd, "rb") as pipe:
         found = pipe.read()
     with contextlib.suppress(ChildProcessError):
