@@ -28,10 +28,11 @@ _SPARE = 64
 
 
 def machine() -> str:
-    """Say what this was measured on."""
+    """Say what is measured on, and how busy it is with other things."""
     return (
         f"{time.strftime('%d %B %Y')}, {os.cpu_count()} cores {platform.machine()},"
-        f" Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+        f" Linux {platform.release().split('-')[0]}, Python {platform.python_version()},"
+        f" load average {os.getloadavg()[0]:.1f} before"
     )
 
 
@@ -100,6 +101,7 @@ def main() -> None:
     # Each session is a socket of a client here, and two of a proxy.
     arguments.sessions = min(arguments.sessions, raise_file_limit() // 2 - 200)
     os.chdir(ROOT)
+    where = machine()
     samples: list[Sample] = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailproxy-bench-")))
@@ -116,16 +118,18 @@ def main() -> None:
             for target in targets[turn:] + targets[:turn]:
                 print(f"measuring {target.name}, {repeat + 1} of {arguments.repeats}", flush=True)
                 samples += _measure(arguments, crowd, target, repeat == 0)
-    _show(report.medians(samples), samples, arguments.out)
+    _show(where, samples, arguments.out)
 
 
-def _show(shown: list[Sample], samples: list[Sample], folder: Path) -> None:
+def _show(where: str, samples: list[Sample], folder: Path) -> None:
+    shown = report.medians(samples)
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"mailproxy, {machine()}"
+    title = f"mailproxy, {where}"
     cells = report.rows(shown)
     print(f"\n{title}\n\n{report.as_text(cells)}\n")
     (folder / "bench.md").write_text(f"{title}\n\n{report.as_markdown(cells)}\n")
-    (folder / "bench.json").write_text(json.dumps([sample._asdict() for sample in samples], indent=1))
+    results = {"machine": where, "samples": [sample._asdict() for sample in samples]}
+    (folder / "bench.json").write_text(json.dumps(results, indent=1))
     try:
         paths = report.plot(shown, folder, "bench", title)
     except ImportError:

@@ -12,7 +12,7 @@ import re
 import shutil
 import textwrap
 
-from bench.__main__ import ROOT, machine
+from bench.__main__ import ROOT
 from bench.report import as_markdown, figure, medians, plot, rows
 from bench.scaling import PARTS
 from bench.scenes import Sample
@@ -73,14 +73,15 @@ def main() -> None:
     blocks = {}
     results = RESULTS / "bench.json"
     if results.exists():
-        every = [Sample(**sample) for sample in json.loads(results.read_text())]
+        found = json.loads(results.read_text())
+        every = [Sample(**sample) for sample in found["samples"]]
         samples = medians(every)
         repeats = max(1, len(every) // len(samples))
-        blocks["machine"] = f"Measured on {machine()}; medians of {repeats}."
+        blocks["machine"] = textwrap.fill(f"Measured {found['machine']}; medians of {repeats}.", 117)
         blocks["costs"] = as_markdown(rows(samples))
         ours = [sample for sample in samples if sample.target.startswith("mailproxy")]
         blocks["capacity"] = as_markdown(capacity(ours), _CAPACITY)
-        for path in plot(samples, RESULTS, "bench", f"mailproxy, {machine()}"):
+        for path in plot(samples, RESULTS, "bench", f"mailproxy, {found['machine']}"):
             shutil.copy(path, DOCUMENT.parent / f"performance{path.suffix}")
     scaling = RESULTS / "scaling.json"
     if scaling.exists():

@@ -12,9 +12,9 @@ from bench.sink import Sink
 from bench.target import HOST, Started, free_ports, unprivileged
 
 DOVECOT = "/usr/sbin/dovecot"
-# In the mode of a process for each connection. On a busy machine clients outrun forking, and the number of
-# spare processes then doubles each second, up to this.
-_MOST_PROCESSES = 300
+# In the mode of a process for each connection. Where clients outrun forking, the number of spare processes
+# doubles each second, up to this: few enough that the warm-up gets there, and each login then costs one fork.
+_MOST_PROCESSES = 128
 
 QUERY = (
     "SELECT NULL AS password, {extra}host, destuser, 'Y' AS proxy,"
