@@ -77,7 +77,8 @@ def main() -> None:
         every = [Sample(**sample) for sample in found["samples"]]
         samples = medians(every)
         repeats = max(1, len(every) // len(samples))
-        blocks["machine"] = textwrap.fill(f"Measured {found['machine']}; medians of {repeats}.", 117)
+        often = "one run" if repeats == 1 else f"medians of {repeats} runs"
+        blocks["machine"] = textwrap.fill(f"Measured {found['machine']}; {often}.", 117)
         blocks["costs"] = as_markdown(rows(samples))
         ours = [sample for sample in samples if sample.target.startswith("mailproxy")]
         blocks["capacity"] = as_markdown(capacity(ours), _CAPACITY)
