@@ -179,7 +179,7 @@ def ask_auth() -> bytes:
 
 
 def test_passwords_are_not_left_in_memory(new_arena: NewArena) -> None:
-    """V07: freed memory is not wiped, but most of it is used again; no session keeps its password."""
+    """V07: Python does not wipe what it frees, but most of that is used again."""
     arena = new_arena(MODES["shared"], "login_processes_count = 1")
     marker = b"Marker-" + secrets.token_hex(4).encode() + b"-"
     count = 300
