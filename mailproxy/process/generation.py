@@ -156,8 +156,8 @@ class Generation:
 
     @property
     def is_serving(self) -> bool:
-        """Whether each protocol has a worker that is ready."""
-        return self._serves_logins and all(group.has_ready for group in self._groups.values())
+        """Whether each protocol has its first workers ready."""
+        return self._serves_logins and all(group.is_serving for group in self._groups.values())
 
     def _prepare_worker(self, settings: LoginSettings) -> login.Worker:
         """Make what every worker of a group begins as."""

@@ -27,6 +27,9 @@ _PAUSE_S = 0.1
 # Other senders' packets fill the queue, or too many descriptors are on their way (unix(7)).
 _LATER = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
 _SENDS_PER_TURN = 16
+# Whoever has taken so many leaves the next ones to others for a moment, or the first to wake up gets most.
+_TAKES_PER_TURN = 4
+_TURN_S = 0.01
 
 
 def render_state(state: RelayState, info: Facts) -> bytes:
@@ -159,6 +162,7 @@ class RelayReceiver:
         self._is_listening = False
         self._is_paused = False
         self._is_closed = False
+        self._taken = 0
 
     def listen(self) -> None:
         """Take relays from now on, unless all had come before this process began."""
@@ -183,7 +187,7 @@ class RelayReceiver:
 
     def _on_readable(self, _events: int) -> None:
         if not self._has_room():
-            self._pause()
+            self._pause(_PAUSE_S)
             return
         try:
             packet, fds = receive_packet(self._socket, PACKET_BYTES + 1, _MAX_FDS)
@@ -202,6 +206,9 @@ class RelayReceiver:
             self._log(Level.ERROR, f"BUG: {error}")
             return
         self._on_relay(state, info)
+        self._taken += 1
+        if self._taken % _TAKES_PER_TURN == 0 and self._is_listening:
+            self._pause(_TURN_S)
 
     def _has_room(self) -> bool:
         """Whether all descriptors of a packet would fit: the kernel drops those that do not."""
@@ -215,10 +222,10 @@ class RelayReceiver:
             close_all(spare)
         return True
 
-    def _pause(self) -> None:
+    def _pause(self, for_s: float) -> None:
         self._reactor.remove(self._socket.fileno())
         self._is_paused = True
-        self._reactor.call_later(_PAUSE_S, self._resume)
+        self._reactor.call_later(for_s, self._resume)
 
     def _resume(self) -> None:
         self._is_paused = False

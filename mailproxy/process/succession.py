@@ -37,7 +37,7 @@ class Succession:
 
     `on_reloading` is called when a reload begins and `on_settled` when it or the start has come to its end,
     well or not; but `on_failed` when the first generation could not start,
-    and `on_serving` once, when each protocol has a worker that is ready.
+    and `on_serving` once, when each protocol has its first workers ready.
     """
 
     def __init__(

@@ -125,9 +125,10 @@ class GroupPolicy:
             self._log(Level.INFO, "Created login processes successfully, unstalling")
 
     @property
-    def has_ready(self) -> bool:
-        """Whether at least one serves."""
-        return any(worker.is_ready for worker in self._workers.values())
+    def is_serving(self) -> bool:
+        """Whether as many are ready as are wanted at the start: sessions that come over find them all."""
+        ready = sum(worker.is_ready for worker in self._workers.values())
+        return ready >= min(self._base_count, self._max_count)
 
     def to_spawn(self, now_s: float, relay_waits: bool = False) -> int:
         """How many to fork now; after failures one at a time.

@@ -19,7 +19,7 @@ from tests.harness.proxy import CHECKOUT
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 from tests.process.conftest import NewArena
-from tests.process.look import echoes, guest, pids, try_login
+from tests.process.look import carriers, echoes, guest, pids, try_login
 from tests.process.test_certificate_files import TlsArena
 
 ALL = {"imap-login": 2, "pop3-login": 2, "auth": 1}
@@ -306,3 +306,16 @@ def test_the_old_master_is_killed_in_the_middle(new_arena: NewArena) -> None:
 def test_twenty_upgrades(arena: Arena) -> None:
     """F12, C2: as the short one above, with 200 idle and 20 busy sessions."""
     go_through(arena, upgrades=20, idle_count=200, busy_count=20)
+
+
+def test_sessions_are_spread_over_the_new_workers(new_arena: NewArena) -> None:
+    """X15: none has more than twice its share."""
+    arena = new_arena("login_processes_count = 4")
+    sessions = [guest(arena) for _ in range(80)]
+    old = arena.proxy.replace_master()
+    wait_until("the old master has left", lambda: has_left(arena, old))
+    assert all(echoes(session) for session in sessions)
+    found = carriers(arena, sessions)
+    assert max(found.count(pid) for pid in found) <= 40
+    for session in sessions:
+        session.close()

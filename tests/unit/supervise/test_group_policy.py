@@ -319,3 +319,25 @@ class GroupMachine(RuleBasedStateMachine):
 
 GroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestGroupMachine = GroupMachine.TestCase
+
+
+def test_a_group_serves_when_its_first_workers_are_ready() -> None:
+    """F12: sessions that come over from another version find all of them."""
+    policy = GroupPolicy(2, 10, True, lambda _level, _text: None)
+    assert policy.to_spawn(0.0) == 2
+    for pid in (1, 2):
+        policy.on_spawned(pid)
+        assert not policy.is_serving
+        policy.on_status(pid, Status(State.LISTENING, 0, 0), 0.0)
+    assert policy.is_serving
+
+
+def test_a_session_that_comes_over_finds_a_worker_beyond_the_limit() -> None:
+    """F12: but only one at a time, and only while it waits."""
+    policy = GroupPolicy(1, 1, True, lambda _level, _text: None)
+    policy.on_spawned(1)
+    policy.on_status(1, Status(State.FULL, 0, 1), 0.0)
+    assert policy.to_spawn(0.0) == 0
+    assert policy.to_spawn(0.0, relay_waits=True) == 1
+    policy.on_spawned(2)
+    assert policy.to_spawn(0.0, relay_waits=True) == 0
