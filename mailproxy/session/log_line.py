@@ -28,6 +28,10 @@ class LogLine:
         self._letters = tuple(dict.fromkeys(letter for one in self._elements for letter in one.letters))
         self._forms: dict[tuple[str, ...], Callable[[Values], str]] = {}
         """What expands all elements at once, by the letters that have a value: mostly the same."""
+        # Made before a fork, as a process per connection needs one: with and without TLS and a domain.
+        for empty in ("", "k", "ck", "d", "dk", "dck"):
+            known = tuple([letter for letter in self._letters if letter not in empty])
+            self._forms[known] = self._form(known)
         self._render = _compile(parse(line_format))
 
     def render(self, message: str, values: Values) -> str:
