@@ -54,8 +54,7 @@ class Stage:
             self.arena.add(load.USER.decode(), load.PASSWORD.decode(), ports.imap, ports.pop3)
             self.arena.proxy.secrets.add(load.PASSWORD.decode())
             self.arena.start()
-            self._warm_up()
-            self.witness = Witness(self.arena)
+            self.warm_up()
             self._close = self._close.pop_all()
         return self
 
@@ -67,8 +66,8 @@ class Stage:
         """Where IMAP is served."""
         return self.arena.proxy.imap_port
 
-    def _warm_up(self) -> None:
-        """Have each process meet what it will meet, and auth open all its threads and database handles."""
+    def warm_up(self) -> None:
+        """Have each process meet what it will meet, and auth open all it ever opens; then look."""
         for protocol in ("imap", "pop3"):
             for client in [guest(self.arena, protocol) for _ in range(5 * WORKERS)]:
                 client.close()
@@ -84,6 +83,7 @@ class Stage:
         for client in clients:
             assert client.line().startswith(b"a1 OK ")
             client.close()
+        self.witness = Witness(self.arena)
 
     def logins(self, loops: int, pause_s: float, at_least: int = 0) -> Apart[list[load.Login]]:
         """Log in again and again over IMAP, in a process of its own."""

@@ -1,6 +1,8 @@
-"""New generations take over while sessions idle, stream and come."""
+"""New generations and new masters take over while sessions idle, stream and come."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from tests.harness.arena import Arena
 from tests.harness.wait import wait_until
@@ -13,6 +15,7 @@ from tests.stress.witness import until
 
 LOOPS = 4
 PAUSE_S = 0.02
+PATIENCE_S = 60.0
 DRAIN_S = 10.0
 
 
@@ -20,39 +23,48 @@ def reload(arena: Arena) -> None:
     """Have another generation take over, and wait until it has."""
     before = pids(arena, "auth")
     arena.proxy.sighup()
-    wait_until("auth is new", lambda: pids(arena, "auth") - before, 30)
-    wait_until("the old auth has left", lambda: not pids(arena, "auth") & before, 30)
+    wait_until("auth is new", lambda: pids(arena, "auth") - before, PATIENCE_S)
+    wait_until("the old auth has left", lambda: not pids(arena, "auth") & before, PATIENCE_S)
 
 
-def test_reload(mode: str, scale: Scale) -> None:
-    """F12, C2: every session is kept, and every connect is served."""
-    with Stage("reload", mode, scale) as stage:
-        reload(stage.arena)
-        times_s: list[float] = []
-        oldest = {process.pid for process in stage.arena.proxy.processes()} - {stage.arena.proxy.pid}
-        with (
-            stage.sessions(scale.idle_sessions, 3600.0) as idle,
-            stage.streams(scale.busy_sessions) as busy,
-            stage.logins(LOOPS, PAUSE_S, scale.connects) as logins,
-        ):
-            for crowd in (idle, busy, logins):
-                crowd.wait_ready()
-            for _ in range(scale.renewals):
-                start_s = now_s()
-                reload(stage.arena)
-                times_s.append(now_s() - start_s)
-                until(start_s + 0.5)
-            attempts, streamed, held = logins.finish(), busy.finish(), idle.finish()
-        note_sessions(stage, held, streamed, attempts)
-        stage.figures.note("reloads", f"{len(times_s)}, each {percentile(times_s, 0.5):.2f} s")
-        start_s = now_s()
-        wait_until(
-            "the old generations have left",
-            lambda: not oldest & {process.pid for process in stage.arena.proxy.processes()},
-            DRAIN_S * scale.patience,
-        )
-        stage.figures.below("after the last session the old generations live", DRAIN_S, now_s() - start_s)
-        stage.close_books()
+def upgrade(arena: Arena) -> None:
+    """Have another master take over, and wait until the old one has left."""
+    old = arena.proxy.replace_master()
+    wait_until("the old master has left", lambda: old not in living(arena), PATIENCE_S)
+
+
+def living(arena: Arena) -> set[int]:
+    return {process.pid for process in arena.proxy.processes()}
+
+
+def go_through(stage: Stage, renew: Callable[[Arena], None]) -> None:
+    """Renew again and again under load, and look at everything afterwards."""
+    arena, scale = stage.arena, stage.scale
+    renew(arena)
+    stage.warm_up()
+    times_s: list[float] = []
+    oldest = living(arena) - {arena.proxy.pid}
+    with (
+        stage.sessions(scale.idle_sessions, 3600.0) as idle,
+        stage.streams(scale.busy_sessions) as busy,
+        stage.logins(LOOPS, PAUSE_S, scale.connects) as logins,
+    ):
+        for crowd in (idle, busy, logins):
+            crowd.wait_ready()
+        for _ in range(scale.renewals):
+            start_s = now_s()
+            renew(arena)
+            times_s.append(now_s() - start_s)
+            until(start_s + 0.5)
+        attempts, streamed, held = logins.finish(), busy.finish(), idle.finish()
+    note_sessions(stage, held, streamed, attempts)
+    stage.figures.note("times", f"{len(times_s)}, each {percentile(times_s, 0.5):.2f} s")
+    start_s = now_s()
+    wait_until("the oldest have left", lambda: not oldest & living(arena), DRAIN_S * scale.patience)
+    stage.figures.below(
+        "old processes stay after the last session", DRAIN_S * scale.patience, now_s() - start_s
+    )
+    stage.close_books()
 
 
 def note_sessions(
@@ -69,3 +81,15 @@ def note_sessions(
     figures.none("new logins refused, reset or failed", odd, of=len(attempts))
     slowest_s = percentile([login.ended_s - login.began_s for login in attempts], 0.99)
     figures.note("new logins, p99", f"{slowest_s:.3f} s")
+
+
+def test_reload(mode: str, scale: Scale) -> None:
+    """F12, C2: every session is kept, and every connect is served."""
+    with Stage("reload", mode, scale) as stage:
+        go_through(stage, reload)
+
+
+def test_upgrade(mode: str, scale: Scale) -> None:
+    """F12, C2: the same, with a new master each time."""
+    with Stage("upgrade", mode, scale) as stage:
+        go_through(stage, upgrade)
