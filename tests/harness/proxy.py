@@ -22,8 +22,8 @@ from tests.harness.wait import wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
-START_S = 20.0
-STOP_S = 15.0
+START_S = 40.0
+STOP_S = 20.0
 _TITLE = "mailproxy: "
 
 _HEAD = """\
@@ -183,7 +183,7 @@ class Proxy:
         """Tell whether `text` was logged."""
         return text in self.log_text()
 
-    def wait_log(self, text: str, times: int = 1, timeout_s: float = 10.0) -> None:
+    def wait_log(self, text: str, times: int = 1, timeout_s: float = 30.0) -> None:
         """Wait until `text` was logged that many times."""
         wait_until(f"the log says {text!r}", lambda: self.log_text().count(text) >= times, timeout_s)
 
@@ -207,7 +207,9 @@ class Proxy:
             try:
                 if self._process is not None:
                     self.stop()
-                    wait_until(f"no process is left\n{self.processes()}", lambda: not self.processes(), 5)
+                    wait_until(
+                        f"no process is left\n{self.processes()}", lambda: not self.processes(), STOP_S
+                    )
                 self.check_log()
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{self.tail()}") from None

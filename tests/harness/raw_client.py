@@ -9,7 +9,7 @@ import struct
 from typing import Self
 
 HOST = "127.0.0.1"
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -26,7 +26,11 @@ class RawClient:
         self.socket.connect((HOST, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._in = b""
-        self.greeting = self.line() if greet else b""
+        try:
+            self.greeting = self.line() if greet else b""
+        except OSError:
+            self.socket.close()
+            raise
 
     def send(self, data: bytes) -> None:
         """Send in one write."""

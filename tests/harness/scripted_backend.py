@@ -12,7 +12,7 @@ from typing import Self
 
 from tests.harness.wait import wait_until
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 _RESET = struct.pack("ii", 1, 0)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _LITERAL_END = re.compile(rb"\{(\d+)(\+?)\}\r\n\Z")

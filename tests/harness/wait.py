@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(message: str, condition: Callable[[], T], timeout_s: float = 10.0) -> T:
+def wait_until(message: str, condition: Callable[[], T], timeout_s: float = 30.0) -> T:
     """Return the first true value of `condition`; fails with `message` when the time is up."""
     deadline = time.monotonic() + timeout_s
     while True:

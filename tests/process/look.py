@@ -41,7 +41,7 @@ def try_login(arena: Arena) -> bytes:
         return b""
 
 
-def wait_service(arena: Arena, timeout_s: float = 5.0) -> float:
+def wait_service(arena: Arena, timeout_s: float = 30.0) -> float:
     """Wait until a fresh login works; returns how long that took."""
     start = time.monotonic()
     wait_until("a fresh login works", lambda: try_login(arena).startswith(b"a1 OK"), timeout_s)

@@ -68,7 +68,7 @@ def test_a_second_sigterm_waits_for_nobody(new_arena: NewArena) -> None:
     os.kill(arena.proxy.pid, signal.SIGTERM)
     arena.proxy.wait_log("Killed with signal 15")
     assert arena.proxy.stop() == 0
-    wait_until("nobody is left", lambda: not arena.proxy.processes(), 2)
+    wait_until("nobody is left", lambda: not arena.proxy.processes())
 
 
 @pytest.mark.parametrize("mode", list(MODES))

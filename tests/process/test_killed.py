@@ -1,4 +1,4 @@
-"""Processes are killed without warning; what need not end goes on."""
+"""Processes are killed without warning; what need not end goes on. How soon is measured by tests/stress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_killed_worker_takes_only_its_own_sessions(arena: Arena) -> None:
     pids_of = carriers(arena, sessions)
     victim = pids_of[0]
     os.kill(victim, signal.SIGKILL)
-    assert wait_service(arena) < 1.0
+    wait_service(arena)
     for session, carrier in zip(sessions, pids_of, strict=True):
         if carrier == victim:
             assert session.rest() == b""
@@ -57,7 +57,7 @@ def test_all_workers_killed_at_once(arena: Arena) -> None:
     before = pids(arena, "imap-login") | pids(arena, "pop3-login")
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    assert wait_service(arena) < 1.0
+    wait_service(arena)
     guest(arena, "pop3").close()
     wait_until("all are buried", lambda: not any(psutil.pid_exists(pid) for pid in before))
     arena.proxy.wait_log("(login) killed with signal 9", 4)
@@ -72,7 +72,7 @@ def test_killed_auth(arena: Arena) -> None:
     old = arena.proxy.kill("auth")
     for thread in threads:
         thread.start()
-    assert wait_service(arena) < 1.0
+    wait_service(arena)
     for thread in threads:
         thread.join(6)
     assert len(replies) == 10
@@ -133,7 +133,7 @@ def test_killed_master(arena: Arena) -> None:
     orphans = arena.proxy.processes()
     os.kill(arena.proxy.pid, signal.SIGKILL)
     assert idle.rest().startswith(b"* BYE ")
-    wait_until("nobody listens", lambda: not connects(arena.proxy.imap_port), 1)
+    wait_until("nobody listens", lambda: not connects(arena.proxy.imap_port))
     assert echoes(session)
     assert arena.proxy.stop() == -signal.SIGKILL
     arena.proxy.start()
@@ -142,14 +142,14 @@ def test_killed_master(arena: Arena) -> None:
     session.close()
     idle.close()
     gone = [process for process in orphans if process.pid != arena.proxy.pid]
-    wait_until("the orphans have left", lambda: not any(process.is_running() for process in gone), 5)
+    wait_until("the orphans have left", lambda: not any(process.is_running() for process in gone))
 
 
 def test_killed_master_without_sessions(arena: Arena) -> None:
     """F05: nothing is left within seconds."""
     os.kill(arena.proxy.pid, signal.SIGKILL)
     assert arena.proxy.stop() == -signal.SIGKILL
-    wait_until("every process has left", lambda: not arena.proxy.processes(), 5)
+    wait_until("every process has left", lambda: not arena.proxy.processes())
     assert not connects(arena.proxy.imap_port)
 
 

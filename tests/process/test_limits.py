@@ -137,7 +137,7 @@ def test_out_of_descriptors(new_arena: NewArena) -> None:
     assert greets(arena.proxy.pop3_port)
     for client in clients:
         client.close()
-    wait_until("it serves again", lambda: greets(arena.proxy.imap_port), 3)
+    wait_until("it serves again", lambda: greets(arena.proxy.imap_port))
     assert _only_worker(arena) == worker
     session.close()
 
@@ -154,7 +154,7 @@ def test_out_of_descriptors_at_the_backend(new_arena: NewArena) -> None:
     assert echoes(session)
     for idler in idlers:
         idler.close()
-    wait_until("it serves again", lambda: greets(arena.proxy.imap_port), 3)
+    wait_until("it serves again", lambda: greets(arena.proxy.imap_port))
     assert client.ask(b"b LOGIN guest %s\r\n" % arena.GUEST).startswith(b"b OK ")
     session.close()
     client.close()
