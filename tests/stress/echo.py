@@ -45,7 +45,9 @@ class _Echo(asyncio.Protocol):
 
     def _answer(self, line: bytes) -> None:
         tag, word, *_ = line.split(b" ")
-        self._transport.write(tag + b" OK [CAPABILITY IMAP4rev1] in\r\n" if word == b"LOGIN" else b"+OK in\r\n")
+        self._transport.write(
+            tag + b" OK [CAPABILITY IMAP4rev1] in\r\n" if word == b"LOGIN" else b"+OK in\r\n"
+        )
 
 
 async def serve_echo(gate: Gate) -> None:
