@@ -94,6 +94,7 @@ class Predecessor:
                 word = "gone"
             if word == "gone":
                 reactor.remove(self._socket.fileno())
+                self._socket.close()
                 self.is_gone = True
             on_word(word)
 

@@ -122,7 +122,8 @@ def test_nothing_is_lost(arena: Arena) -> None:
     before = descriptors(arena)
     go_through(arena, upgrades=2, idle_count=40, busy_count=6)
     wait_until("the same roles", lambda: roles(arena) == ALL)
-    wait_until("the same descriptors", lambda: descriptors(arena) == before + 1)  # the predecessor's socket
+    # Not more: a child that had just ended may have been counted before.
+    wait_until("the same descriptors", lambda: descriptors(arena) <= before)
     assert len(arena.proxy.processes()) == 6
 
 
