@@ -44,10 +44,14 @@ class _Echo(asyncio.Protocol):
             self._transport.write(data)
 
     def _answer(self, line: bytes) -> None:
-        tag, word, *_ = line.split(b" ")
-        self._transport.write(
-            tag + b" OK [CAPABILITY IMAP4rev1] in\r\n" if word == b"LOGIN" else b"+OK in\r\n"
-        )
+        tag, word, *_ = line.rstrip().split(b" ")
+        if word == b"CAPABILITY":
+            self._commands += 1  # the login is still to come
+            self._transport.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
+        elif word == b"LOGIN":
+            self._transport.write(tag + b" OK [CAPABILITY IMAP4rev1] in\r\n")
+        else:
+            self._transport.write(b"+OK in\r\n")
 
 
 async def serve_echo(gate: Gate) -> None:
