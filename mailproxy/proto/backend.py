@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES, BACKEND_LOGIN_BYTES, BACKEND_LOGIN_LINES
 from mailproxy.base.secret import Secret
+from mailproxy.base.text import printable
 from mailproxy.proto.frontend import Refusal
-from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+from mailproxy.proto.sasl import OAUTH
 
 
 class Verdict(Enum):
@@ -83,62 +86,86 @@ class Account:
         return password
 
 
-class Backend(Protocol):
-    """One login at one backend. After REFUSED, ACCEPTED and BROKEN nothing more is fed."""
+class Backend(ABC):
+    """One login at one backend, line by line; what a line means a protocol's subclass knows.
 
-    line: bytes
-    refusal: Refusal
-    why: str
-    capability: bytes
-    """What the backend announced last, as it stood there; empty if nothing, and on POP3."""
+    After REFUSED, ACCEPTED and BROKEN nothing more is fed. Lines are bounded in length, number and sum.
 
-    @property
-    def buffer(self) -> LineBuffer:
+    A backend answers when it was asked. Whatever had arrived when a question left cannot be its answer
+    (a success line queued behind the banner). Cut differently by the network the same bytes may look honest:
+    the secret tag of IMAP guards that case.
+    """
+
+    # fmt: off
+    __slots__ = (
+        "_account", "_awaits_error", "_budget_bytes", "_budget_lines", "_early_bytes", "_handle", "_pieces",
+        "_send", "capability", "line", "refusal", "rest", "why",
+    )
+    # fmt: on
+
+    def __init__(self, account: Account, send: Callable[[bytes], None], on_banner: Handle) -> None:
+        """Log in there with `account`; `send` queues bytes for the backend."""
+        self.line = b""
+        """Of IMAP's OK what follows the tag; else the whole line."""
+        self.refusal = Refusal.TEMPORARY
+        self.why = ""
+        self.capability = b""
+        """What the backend announced last, as it stood there; empty if nothing, and on POP3."""
+        self.rest = b""
         """What came behind the last line that was handled."""
+        self._account = account
+        self._send = send
+        self._handle = on_banner
+        self._awaits_error = account.mechanism in OAUTH
+        self._pieces: list[bytes] = []
+        self._early_bytes = 0
+        """How much of the rest had arrived when the last question left; less than nothing later on."""
+        self._budget_lines = BACKEND_LOGIN_LINES
+        self._budget_bytes = BACKEND_LOGIN_BYTES
 
     def on_data(self, data: bytes) -> Verdict:
         """Handle every complete line at once."""
+        rest = self.rest + data
+        while True:
+            line, end, rest = rest.partition(b"\n")
+            size_bytes = len(line) + 1
+            if not end:
+                self.rest = line
+                return self._broken(_TOO_MUCH) if size_bytes > _SIZE_BYTES else Verdict.WAIT
+            self.rest = rest
+            self._budget_lines -= 1
+            self._budget_bytes -= size_bytes
+            if size_bytes > _SIZE_BYTES or self._budget_lines < 0 or self._budget_bytes < 0:
+                return self._broken(_TOO_MUCH)
+            line = line.removesuffix(b"\r")
+            if self._early_bytes > 0:
+                self._early_bytes -= size_bytes
+                if line[:1] != b"*":  # What IMAP tells without being asked comes when it likes.
+                    return self._broken(f"Remote answered before it was asked: {printable(line)}")
+            verdict = self._handle(self, line, line.partition(b" ")[0].upper())
+            if verdict is not Verdict.WAIT:
+                return verdict
 
+    @abstractmethod
     def on_tls_started(self) -> None:
         """Go on within TLS; what was learnt in the clear is forgotten."""
 
+    def _ask(self, command: bytes) -> Verdict:
+        self._send(command)
+        self._early_bytes = len(self.rest)
+        return Verdict.WAIT
 
-class BackendLines:
-    """The lines that a backend may say before the login, bounded in length, number and sum.
+    def _broken(self, why: str) -> Verdict:
+        self._pieces.clear()
+        self.why = why
+        return Verdict.BROKEN
 
-    A backend answers when it was asked. Whatever had arrived when a question left cannot be its answer
-    (a success line queued behind the banner); `is_early` says so of the line taken last. Cut differently by
-    the network the same bytes may look honest: the secret tag of IMAP guards that case.
-    """
 
-    __slots__ = ("_budget_bytes", "_early_bytes", "_lines", "buffer", "is_early")
+Handle = Callable[[Any, bytes, bytes], Verdict]
+"""A method of a Backend for the next line: the line without its end, and its first word in upper case."""
 
-    def __init__(self) -> None:
-        self.buffer = LineBuffer()
-        self.is_early = False
-        self._early_bytes = 0
-        self._lines = 0
-        self._budget_bytes = BACKEND_LOGIN_BYTES
-
-    def asked(self) -> None:
-        """Note that a question was sent just now."""
-        self._early_bytes = len(self.buffer)
-
-    def next_line(self) -> bytes | None:
-        """Take the next line. Raises LineTooLong if one line, their number or their sum passes a limit."""
-        early_bytes = self._early_bytes
-        before = len(self.buffer) if early_bytes > 0 else 0
-        line = self.buffer.next_line(BACKEND_LINE_BYTES)
-        if line is None:
-            return None
-        self._lines += 1
-        self._budget_bytes -= len(line) + 1
-        if self._lines > BACKEND_LOGIN_LINES or self._budget_bytes < 0:
-            raise LineTooLong
-        self.is_early = before > 0
-        if before:
-            self._early_bytes = early_bytes - before + len(self.buffer)
-        return line
+_SIZE_BYTES = BACKEND_LINE_BYTES + 1
+_TOO_MUCH = "Remote input buffer full"
 
 
 _TEMPORARY_CODES = {

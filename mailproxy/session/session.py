@@ -344,7 +344,7 @@ class Session:
     def _detach(self, attempts: Attempts) -> None:
         self.state = State.DETACHED
         backend = attempts.backend
-        to_client = self._frontend.accept(backend.line, backend.capability) + backend.buffer.take_rest()
+        to_client = self._frontend.accept(backend.line, backend.capability) + backend.rest
         self._log_login(f"proxy({self.user}): started proxying to {attempts.server}")
         self._attempts = None
         self._out.detach(self.user, self._frontend.buffer.take_rest(), to_client)

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from mailproxy.base.text import printable
 from mailproxy.proto import sasl
-from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
-from mailproxy.proto.frontend import Refusal
+from mailproxy.proto.backend import Account, Backend, Verdict, refusal_of
 from mailproxy.proto.imap.render import (
     LITERAL_MINUS_BYTES,
     authenticate_pieces,
@@ -22,73 +21,30 @@ from mailproxy.proto.imap.render import (
     id_command,
     login_pieces,
 )
-from mailproxy.proto.linebuf import LineBuffer, LineTooLong
 
 _CAPABILITY_CODE = b"[CAPABILITY "
 _CAPABILITY_LINE = b"* CAPABILITY "
 
 
-class ImapBackend:
+class ImapBackend(Backend):
     """See `proto.backend.Backend`. `tag` is upper case and used once; `send` queues bytes for the backend."""
 
-    # fmt: off
-    __slots__ = (
-        "_account", "_awaits_error", "_handle", "_id_tag", "_lines", "_pieces", "_send", "_tag", "_words",
-        "capability", "line", "refusal", "why",
-    )
-    # fmt: on
+    __slots__ = ("_id_tag", "_tag", "_words")
 
     def __init__(self, account: Account, tag: bytes, send: Callable[[bytes], None]) -> None:
-        self.line = b""
-        """Of an OK what follows the tag; else the whole line."""
-        self.refusal = Refusal.TEMPORARY
-        self.why = ""
-        self.capability = b""
+        Backend.__init__(self, account, send, ImapBackend._on_banner)
         self._words: list[bytes] = []
-        self._lines = BackendLines()
-        self._send = send
         self._tag = tag
         self._id_tag = b""
-        self._account = account
-        self._awaits_error = account.mechanism in sasl.OAUTH
-        self._pieces: list[bytes] = []
-        self._handle: Callable[[ImapBackend, bytes], Verdict] = ImapBackend._on_banner
-
-    @property
-    def buffer(self) -> LineBuffer:
-        """What came behind the last line."""
-        return self._lines.buffer
-
-    def on_data(self, data: bytes) -> Verdict:
-        """Handle every complete line at once."""
-        lines = self._lines
-        lines.buffer.feed(data)
-        verdict = Verdict.WAIT
-        try:
-            while verdict is Verdict.WAIT and (line := lines.next_line()) is not None:
-                verdict = self._handle(self, line)
-        except LineTooLong:
-            return self._broken("Remote input buffer full")
-        return verdict
-
-    def _broken(self, why: str) -> Verdict:
-        self._pieces.clear()
-        self.why = why
-        return Verdict.BROKEN
-
-    def _ask(self, command: bytes) -> Verdict:
-        self._send(command)
-        self._lines.asked()
-        return Verdict.WAIT
 
     def _learn(self, words: bytes) -> None:
         self._words = words.upper().split(b" ")
         # The client may be told: nothing may pass that could be more than one line of words.
         self.capability = words if words.isascii() and words.decode("ascii").isprintable() else b""
 
-    def _on_banner(self, line: bytes) -> Verdict:
+    def _on_banner(self, line: bytes, word: bytes) -> Verdict:
         words = line.split(b" ", 2)
-        if words[0] != b"*" or len(words) < 2 or words[1].upper() != b"OK":
+        if word != b"*" or len(words) < 2 or words[1].upper() != b"OK":
             return self._broken(f"Remote returned invalid banner: {printable(line)}")
         if len(words) == 3 and words[2][: len(_CAPABILITY_CODE)].upper() == _CAPABILITY_CODE:
             self._learn(words[2][len(_CAPABILITY_CODE) :].partition(b"]")[0])
@@ -100,13 +56,11 @@ class ImapBackend:
         self._handle = ImapBackend._on_starttls
         return self._ask(derived_tag(self._tag, b"STARTTLS") + b" STARTTLS\r\n")
 
-    def _on_starttls(self, line: bytes) -> Verdict:
-        if self._lines.is_early:
-            return self._broken(f"Remote answered before it was asked: {printable(line)}")
-        tag, _, text = line.partition(b" ")
-        if tag.upper() != derived_tag(self._tag, b"STARTTLS") or text.split(b" ", 1)[0].upper() != b"OK":
+    def _on_starttls(self, line: bytes, word: bytes) -> Verdict:
+        answer = line[len(word) + 1 :].split(b" ", 1)[0]
+        if word != derived_tag(self._tag, b"STARTTLS") or answer.upper() != b"OK":
             return self._broken(f"Remote refused STARTTLS, no password was sent: {printable(line)}")
-        if len(self.buffer):
+        if self.rest:
             return self._broken("Remote sent data behind its OK to STARTTLS")
         return Verdict.START_TLS
 
@@ -120,14 +74,12 @@ class ImapBackend:
         self._handle = ImapBackend._on_capability
         return self._ask(derived_tag(self._tag, b"CAPABILITY") + b" CAPABILITY\r\n")
 
-    def _on_capability(self, line: bytes) -> Verdict:
+    def _on_capability(self, line: bytes, word: bytes) -> Verdict:
         if line[:1] == b"*":
             if line[: len(_CAPABILITY_LINE)].upper() == _CAPABILITY_LINE:
                 self._learn(line[len(_CAPABILITY_LINE) :])
             return Verdict.WAIT
-        if self._lines.is_early:
-            return self._broken(f"Remote answered before it was asked: {printable(line)}")
-        if line.partition(b" ")[0].upper() != derived_tag(self._tag, b"CAPABILITY"):
+        if word != derived_tag(self._tag, b"CAPABILITY"):
             return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
         return self._log_in()
 
@@ -153,31 +105,29 @@ class ImapBackend:
         self._handle = ImapBackend._on_line
         return self._ask(self._pieces.pop(0))
 
-    def _on_line(self, line: bytes) -> Verdict:
+    def _on_line(self, line: bytes, word: bytes) -> Verdict:
         if line[:1] == b"*":
             if line[: len(_CAPABILITY_LINE)].upper() == _CAPABILITY_LINE:
                 self._learn(line[len(_CAPABILITY_LINE) :])
             return Verdict.WAIT
-        if self._lines.is_early:
-            return self._broken(f"Remote answered before it was asked: {printable(line)}")
         if line[:1] == b"+" and not (self._id_tag and self._account.waits_for_replies):
             return self._on_continuation(line[1:].lstrip(b" "))
-        tag, _, text = line.partition(b" ")
-        word, _, rest = text.partition(b" ")
-        word = word.upper()
-        if self._id_tag and tag.upper() == self._id_tag:
+        if self._id_tag and word == self._id_tag:
             # Whether it cares for our ID is the backend's affair.
             self._id_tag = b""
             if self._account.waits_for_replies:
                 return self._ask(self._pieces.pop(0))
             return Verdict.WAIT
-        if tag.upper() != self._tag or word not in (b"OK", b"NO", b"BAD"):
+        text = line[len(word) + 1 :]
+        answer, _, rest = text.partition(b" ")
+        answer = answer.upper()
+        if word != self._tag or answer not in (b"OK", b"NO", b"BAD"):
             return self._broken(f"Remote returned an unexpected reply: {printable(line)}")
         if self._pieces:
             what = self._account.mechanism.decode("ascii") or "a literal"
             return self._broken(f"Remote refused {what}: {printable(text)}")
-        if word == b"OK":
-            self.line = line[len(tag) :]
+        if answer == b"OK":
+            self.line = line[len(word) :]
             return Verdict.ACCEPTED
         self.line = text
         self.refusal = refusal_of(rest)

@@ -6,67 +6,21 @@ Neither APOP nor an initial response is used; only XCLIENT goes ahead of the log
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from mailproxy.base.text import printable
 from mailproxy.proto import sasl
-from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
-from mailproxy.proto.frontend import Refusal
-from mailproxy.proto.linebuf import LineBuffer, LineTooLong
+from mailproxy.proto.backend import Account, Backend, Verdict, refusal_of
 from mailproxy.proto.pop3.render import xclient
 
 
-class Pop3Backend:
+class Pop3Backend(Backend):
     """See `proto.backend.Backend`. `send` queues bytes for the backend; `tag` exists for IMAP's sake."""
 
-    # fmt: off
-    __slots__ = (
-        "_account", "_awaits_error", "_handle", "_lines", "_pieces", "_send", "_takes_xclient",
-        "capability", "line", "refusal", "why",
-    )
-    # fmt: on
+    __slots__ = ("_takes_xclient",)
 
     def __init__(self, account: Account, tag: bytes, send: Callable[[bytes], None]) -> None:
-        self.line = b""
-        self.refusal = Refusal.TEMPORARY
-        self.why = ""
-        self.capability = b""
-        self._lines = BackendLines()
-        self._send = send
-        self._account = account
-        self._awaits_error = account.mechanism in sasl.OAUTH
+        Backend.__init__(self, account, send, Pop3Backend._on_banner)
         self._takes_xclient = False
-        self._pieces: list[bytes] = []
-        self._handle: Callable[[Any, bytes, bytes], Verdict] = Pop3Backend._on_banner
-
-    @property
-    def buffer(self) -> LineBuffer:
-        """What came behind the last line."""
-        return self._lines.buffer
-
-    def on_data(self, data: bytes) -> Verdict:
-        """Handle every complete line at once."""
-        lines = self._lines
-        lines.buffer.feed(data)
-        verdict = Verdict.WAIT
-        try:
-            while verdict is Verdict.WAIT and (line := lines.next_line()) is not None:
-                if lines.is_early:
-                    return self._broken(f"Remote answered before it was asked: {printable(line)}")
-                verdict = self._handle(self, line, line.partition(b" ")[0].upper())
-        except LineTooLong:
-            return self._broken("Remote input buffer full")
-        return verdict
-
-    def _broken(self, why: str) -> Verdict:
-        self._pieces.clear()
-        self.why = why
-        return Verdict.BROKEN
-
-    def _ask(self, command: bytes) -> Verdict:
-        self._send(command)
-        self._lines.asked()
-        return Verdict.WAIT
 
     def _on_banner(self, line: bytes, word: bytes) -> Verdict:
         if word != b"+OK":
@@ -80,7 +34,7 @@ class Pop3Backend:
     def _on_stls(self, line: bytes, word: bytes) -> Verdict:
         if word != b"+OK":
             return self._broken(f"Remote refused STLS, no password was sent: {printable(line)}")
-        if len(self.buffer):
+        if self.rest:
             return self._broken("Remote sent data behind its OK to STLS")
         return Verdict.START_TLS
 

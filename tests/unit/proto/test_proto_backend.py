@@ -4,10 +4,9 @@ import pytest
 
 from mailproxy.base.limits import BACKEND_LINE_BYTES, BACKEND_LOGIN_BYTES, BACKEND_LOGIN_LINES
 from mailproxy.base.secret import Secret
-from mailproxy.proto.backend import Account, BackendLines, Verdict, refusal_of
+from mailproxy.proto.backend import Account, Backend, Verdict, refusal_of
 from mailproxy.proto.frontend import Refusal
 from mailproxy.proto.imap.backend import ImapBackend
-from mailproxy.proto.linebuf import LineTooLong
 from mailproxy.proto.pop3.backend import Pop3Backend
 
 
@@ -32,33 +31,48 @@ def test_refusal_of(text: bytes, refusal: Refusal) -> None:
     assert refusal_of(text) is refusal
 
 
+class Listening(Backend):
+    """Takes every line, and asks when it hears `ask`."""
+
+    def __init__(self) -> None:
+        super().__init__(Account(b"", Secret(b"")), lambda data: None, Listening.on_line)
+        self.lines: list[bytes] = []
+
+    def on_line(self, line: bytes, word: bytes) -> Verdict:
+        self.lines.append(line)
+        return self._ask(b"") if word == b"ASK" else Verdict.WAIT
+
+    def on_tls_started(self) -> None:
+        raise NotImplementedError
+
+
 def test_lines_are_bounded() -> None:
-    """B05: in length, number and sum."""
+    """B05: in length, number and sum, complete or not."""
     for data, taken in (
         (b"x" * (BACKEND_LINE_BYTES + 1), 0),
+        (b"x" * (BACKEND_LINE_BYTES + 1) + b"\n", 0),
         (b"\n" * (BACKEND_LOGIN_LINES + 1), BACKEND_LOGIN_LINES),
         ((b"x" * 4000 + b"\n") * 17, BACKEND_LOGIN_BYTES // 4001),
     ):
-        lines = BackendLines()
-        lines.buffer.feed(data)
-        for _ in range(taken):
-            assert lines.next_line() is not None
-        with pytest.raises(LineTooLong):
-            lines.next_line()
+        backend = Listening()
+        assert backend.on_data(data) is Verdict.BROKEN
+        assert len(backend.lines) == taken
+    backend = Listening()
+    assert backend.on_data(b"x" * BACKEND_LINE_BYTES) is Verdict.WAIT
+    assert backend.on_data(b"\n") is Verdict.WAIT
+    assert len(backend.lines) == 1
 
 
-def test_early_lines_are_told() -> None:
-    """B08: what had arrived when a question left cannot be its answer."""
-    lines = BackendLines()
-    lines.buffer.feed(b"banner\nearly\nhalf")
-    assert lines.next_line() == b"banner"
-    assert not lines.is_early
-    lines.asked()
-    lines.buffer.feed(b" of it\nanswer\n")
-    early = []
-    while lines.next_line() is not None:
-        early.append(lines.is_early)
-    assert early == [True, True, False]
+@pytest.mark.parametrize("pieces", [(b"ask\nearly\r\n",), (b"ask\nhalf", b" of it\n")])
+def test_early_lines_are_told(pieces: tuple[bytes, ...]) -> None:
+    """B08: what had arrived when a question left cannot be its answer; untagged lines are none."""
+    backend = Listening()
+    assert backend.on_data(b"ask\n* early\n") is Verdict.WAIT
+    assert backend.on_data(b"answer\nask\n") is Verdict.WAIT
+    assert backend.lines == [b"ask", b"* early", b"answer", b"ask"]
+    assert [backend.on_data(piece) for piece in pieces][-1] is Verdict.BROKEN
+    assert backend.why.startswith("Remote answered before it was asked")
+    assert len(backend.lines) == 5
 
 
 def test_imap_secret_goes_with_its_last_piece() -> None:
@@ -81,4 +95,4 @@ def test_pop3_keeps_what_follows() -> None:
     assert backend.on_data(b"+OK in\r\n+OK 1\r\n2") is Verdict.ACCEPTED
     assert sent == [b"USER john\r\n", b"PASS x\r\n"]
     assert backend.line == b"+OK in"
-    assert backend.buffer.take_rest() == b"+OK 1\r\n2"
+    assert backend.rest == b"+OK 1\r\n2"
