@@ -20,6 +20,8 @@ _SLOTS = 1024
 _NEIGHBOURS = 8
 _NAME_BYTES = 112
 _SLOT = struct.Struct(f"=QQ{_NAME_BYTES}s")
+# What an end can be: 0 is none, and the calendar of the library goes no further than the year 9999.
+_FIRST_S, _LAST_S = 1, 253_402_300_799
 
 
 class SeenCertificates:
@@ -45,7 +47,9 @@ class SeenCertificates:
         except ValueError:
             return ""
         name = _name(backend)
-        _SLOT.pack_into(self._page, self._place(name), int(end.timestamp()), now_s, name)
+        # A certificate may have ended before there was such a count of seconds.
+        ends_s = max(_FIRST_S, int(end.timestamp()))
+        _SLOT.pack_into(self._page, self._place(name), ends_s, now_s, name)
         left = end - datetime.fromtimestamp(now_s, UTC)
         if left > WARNED_BEFORE_END:
             return ""
@@ -57,12 +61,14 @@ class SeenCertificates:
         return f"The certificate of backend {printable(backend)} {when}"
 
     def ends(self) -> dict[str, datetime]:
-        """Return when the certificate of each backend ends that was seen since the start, by its name."""
+        """Return when the certificate of each backend ends that was seen since the start, by its name.
+
+        A captured worker may have written anything there: names are printable, times within the calendar.
+        """
         found = {}
         for ends_s, _looked_s, name in _SLOT.iter_unpack(self._page[:]):
-            if ends_s:
-                text = name.rstrip(b"\0").decode("ascii", "replace")
-                found[text] = datetime.fromtimestamp(ends_s, UTC)
+            if _FIRST_S <= ends_s <= _LAST_S:
+                found[printable(name.rstrip(b"\0"))] = datetime.fromtimestamp(ends_s, UTC)
         return dict(sorted(found.items()))
 
     def _place(self, name: bytes) -> int:

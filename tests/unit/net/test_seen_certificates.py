@@ -74,6 +74,28 @@ def test_nonsense_is_no_figure() -> None:
     assert (seen.note(BACKEND, b"", 1000), seen.note(BACKEND, b"\x30\x82", 1000), seen.ends()) == ("", "", {})
 
 
+def test_a_certificate_of_another_age(authority: Authority) -> None:
+    """B19: what a backend shows may have any dates; the handshake where it is looked at serves others too."""
+    pair, seen = authority.issue("mail.example.org", days=-27_000), SeenCertificates()
+    end = pair.certificate.not_valid_after_utc
+    assert end.timestamp() < 0
+    said = seen.note(BACKEND, der(pair), 1000)
+    assert said == f"The certificate of backend {BACKEND} ended on {end.date()}"
+    assert list(seen.ends()) == [BACKEND]
+
+
+def test_what_a_captured_worker_writes() -> None:
+    """V14: the master reads the page, which neither ends it nor shows an administrator other lines."""
+    seen = SeenCertificates()
+    for place, ends_s in enumerate((1, 2**32, 253_402_300_799, 253_402_300_800, 2**63, 2**64 - 1)):
+        name = b"a\nmailproxy is fine\x1b[2J %d" % place
+        seen_certificates._SLOT.pack_into(seen._page, place * seen_certificates._SLOT.size, ends_s, 0, name)
+    assert list(seen.ends()) == [rf"a\x0amailproxy is fine\x1b[2J {place}" for place in range(3)]
+    seen._page[:] = b"\xff" * len(seen._page)
+    assert seen.ends() == {}
+    assert seen.is_due(BACKEND, 1000)
+
+
 def test_a_long_name_keeps_its_port(authority: Authority) -> None:
     seen, pair = SeenCertificates(), authority.issue("mail.example.org")
     for port in (993, 995):
