@@ -13,7 +13,7 @@ import socket
 from collections.abc import Collection, Iterable
 
 from mailproxy.base.errors import ConfigError, Problem
-from mailproxy.config.settings import Settings
+from mailproxy.config.settings import AuthSettings, Settings
 from mailproxy.process import run_dir
 
 
@@ -32,12 +32,19 @@ class AuthSockets:
         self._replaced = replaced
         self._problems: list[Problem] = []
         for section in settings.auths:
-            shared = self._listen(run_dir.client_sockets(section))
+            shared = self._listen(self._client_sockets(section))
             for name in section.process_names:
                 self.by_process[name] = self._listen(run_dir.worker_sockets(settings, name)) + shared
         if self._problems:
             self.close()
             raise ConfigError(self._problems)
+
+    def _client_sockets(self, section: AuthSettings) -> list[run_dir.Place]:
+        try:
+            return run_dir.client_sockets(section)
+        except ConfigError as error:
+            self._problems += error.problems
+            return []
 
     def _listen(self, places: Iterable[run_dir.Place]) -> list[socket.socket]:
         listeners = []

@@ -151,11 +151,14 @@ def refuse_taken(path: str) -> None:
     """Raise ConfigError for a path where somebody answers, or that is no socket."""
     try:
         is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
+        is_alive = is_socket and _is_alive(path)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise ConfigError([Problem(f"Can't use socket {path}: {error.strerror or error}")]) from error
     if not is_socket:
         raise ConfigError([Problem(f"{path} exists and is not a socket; move it away")])
-    if _is_alive(path):
+    if is_alive:
         raise ConfigError([Problem(f"mailproxy is already running? Socket already exists: {path}")])
 
 
@@ -184,11 +187,14 @@ def worker_sockets(settings: Settings, process_name: str) -> list[Place]:
 
 
 def client_sockets(auth: AuthSettings) -> list[Place]:
-    """Where others ask an auth section, whichever of its processes answers."""
+    """Where others ask an auth section, whichever of its processes answers. Raises ConfigError."""
     return [_client_socket(extra) for extra in auth.client_sockets]
 
 
 def _client_socket(extra: SocketSettings) -> Place:
-    uid = pwd.getpwnam(extra.user).pw_uid if extra.user else -1
-    gid = grp.getgrnam(extra.group).gr_gid if extra.group else -1
+    try:
+        uid = pwd.getpwnam(extra.user).pw_uid if extra.user else -1
+        gid = grp.getgrnam(extra.group).gr_gid if extra.group else -1
+    except KeyError as error:
+        raise ConfigError([Problem(f"Can't create socket {extra.path}: {error.args[0]}")]) from error
     return (extra.path, extra.mode or 0o600, uid, gid)

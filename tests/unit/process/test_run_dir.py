@@ -18,6 +18,7 @@ from mailproxy.base.errors import ConfigError
 from mailproxy.config.load import load
 from mailproxy.config.settings import Settings, SocketSettings
 from mailproxy.process import run_dir
+from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.run_dir import PidFile
 
 IS_ROOT = os.geteuid() == 0
@@ -235,3 +236,24 @@ def test_which_sockets_an_auth_section_has(settings: Settings, folder: Path) -> 
         ("/a", 0o600, -1, -1),
         ("/b", 0o666, nobody, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (SocketSettings("{}/auth", 0o600, "nosuchuser", ""), r"Can't create socket .*/auth: .*nosuchuser"),
+        (SocketSettings("{}/auth", 0o600, "", "nosuchgroup"), r"Can't create socket .*/auth: .*nosuchgroup"),
+        (SocketSettings("{}/dovecot.conf/auth", 0o600, "", ""), r"Can't use socket .*: Not a directory"),
+        (SocketSettings("{}/no/where", 0o600, "", ""), r"Can't create socket .*: No such file or directory"),
+    ],
+)
+def test_sockets_that_cannot_be(settings: Settings, folder: Path, extra: SocketSettings, words: str) -> None:
+    """F11: a problem for whoever reloads, at which no master ends; nothing is left behind."""
+    run_dir.prepare(settings)
+    (section,) = settings.auths
+    wrong = replace(extra, path=extra.path.format(folder))
+    section = replace(section, client_sockets=(SocketSettings(f"{folder}/good", 0o600, "", ""), wrong))
+    with pytest.raises(ConfigError, match=words):
+        AuthSockets(replace(settings, auths=(section,)), ())
+    assert os.listdir(folder / "base" / "login") == []
+    assert sorted(os.listdir(folder)) == ["base", "dovecot.conf"]
