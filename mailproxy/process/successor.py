@@ -90,7 +90,9 @@ class Successor:
         except OSError:
             word, facts, fds = "gone", {}, []  # It has not even read what it was offered.
         except (ValueError, PeerViolation) as error:
-            self._fail([f"the new master speaks another language: {error}"])
+            # One that has our place already may say what it likes: what we do not understand is not for us.
+            if not self._is_over:
+                self._fail([f"the new master speaks another language: {error}"])
             return
         if self._is_over:
             self._on_word(word, facts, fds)
