@@ -126,8 +126,14 @@ class UserIpTable:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        os.ftruncate(fd, _size_bytes(buckets))
-        os.pwrite(fd, _MAGIC + os.urandom(_KEY_BYTES), 0)
+        try:
+            # Whoever counts where the disk has no room for it any more would be killed by SIGBUS.
+            os.posix_fallocate(fd, 0, _size_bytes(buckets))
+            os.pwrite(fd, _MAGIC + os.urandom(_KEY_BYTES), 0)
+        except OSError:
+            os.close(fd)
+            os.unlink(path)
+            raise
         return cls(fd, path, buckets)
 
     def fileno(self) -> int:

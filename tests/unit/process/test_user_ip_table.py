@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -252,3 +253,24 @@ def test_a_worker_without_a_limit_counts_nobody(table: UserIpTable) -> None:
     assert limited.take(b"joe", IP) is None
     limited.give_back(adopted)
     assert limited.take(b"joe", IP)
+
+
+def test_the_disk_has_room_for_all_of_it(tmp_path: Path) -> None:
+    """X11: what is not on the disk yet when it is full would kill whoever counts there (SIGBUS)."""
+    UserIpTable.open(str(tmp_path))
+    found = (tmp_path / NAME).stat()
+    assert found.st_blocks * 512 >= found.st_size
+
+
+def test_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X11: that is told, and the little that there was is given back."""
+
+    def refuse(_fd: int, _offset: int, _size_bytes: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="No space left"):
+        UserIpTable.open(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == len(before)
