@@ -229,7 +229,7 @@ class Connection:
         if self._session is not None:
             self._session.on_auth_lost(self._worker.reactor.now)
 
-    def take_place(self, user: bytes) -> bool:
+    def take_place(self, user: str) -> bool:
         """Count a session of this user from his address, if they are counted and he has not too many."""
         self._row = self._worker.places.take(user, self.client.rip)
         return self._row is not None

@@ -67,7 +67,7 @@ class Handover:
         known = {name: value for name, value in facts.items() if name in RelayInfo._fields}
         try:
             info = RelayInfo(**known)
-            info = info._replace(row=self._places.adopt(info.user.encode(), info.rip))
+            info = info._replace(row=self._places.adopt(info.user, info.rip))
         except (TypeError, AttributeError):
             close_all(state.fds)
             self._log(Level.ERROR, "BUG: a relay came without the name of its user")

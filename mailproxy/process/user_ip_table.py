@@ -79,20 +79,27 @@ class UserIps:
 
 
 class Places:
-    """The table as one worker uses it: for his protocol, with its limit, of which 0 is none."""
+    """The table as one worker uses it: for his protocol, with its limit, of which 0 is none.
+
+    Users have the printable names that relays are known by, so one that is handed over counts as before.
+    """
 
     def __init__(self, table: UserIpTable | None, protocol: bytes, limit: int) -> None:
         self._table = table if limit else None
         self._protocol = protocol
         self._limit = limit
 
-    def take(self, user: bytes, ip: str) -> Row | None:
+    def take(self, user: str, ip: str) -> Row | None:
         """Count a session; None if there are too many already."""
-        return self._table.take(self._protocol, user, ip, self._limit) if self._table is not None else 0
+        return (
+            self._table.take(self._protocol, user.encode(), ip, self._limit) if self._table is not None else 0
+        )
 
-    def adopt(self, user: bytes, ip: str) -> Row:
+    def adopt(self, user: str, ip: str) -> Row:
         """Count a session that another process has carried so far, whatever the limit says."""
-        return (self._table.take(self._protocol, user, ip, MANY) or 0) if self._table is not None else 0
+        if self._table is None:
+            return 0
+        return self._table.take(self._protocol, user.encode(), ip, MANY) or 0
 
     def give_back(self, row: Row | None) -> None:
         """Count the session no more."""

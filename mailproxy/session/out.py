@@ -54,8 +54,11 @@ class Out(Protocol):
     def cancel_auth(self) -> None:
         """Forget the open request; no reply to it is delivered afterwards."""
 
-    def take_place(self, user: bytes) -> bool:
-        """Count a session of this user from his address; False if there are too many already."""
+    def take_place(self, user: str) -> bool:
+        """Count a session of this user from his address; False if there are too many already.
+
+        By his name as the log has it, which is all that is known of him when the login is over.
+        """
 
     def leave_place(self) -> None:
         """Count it no more: there is no session after all. `close` implies it."""

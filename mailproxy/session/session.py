@@ -246,7 +246,7 @@ class Session:
                 self._out.log(Level.ERROR, f"proxy({self.user}): {problem}")
                 self._refuse(Refusal.TEMPORARY)
                 return
-            if not self._out.take_place(self._user):
+            if not self._out.take_place(self.user):
                 self._log_login(self._policy.too_many_text)
                 self._refuse(Refusal.LIMIT, self._policy.too_many_text.encode())
                 return

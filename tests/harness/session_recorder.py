@@ -80,7 +80,7 @@ class Recorder:
         self.has_request = False
         self._say("cancel")
 
-    def take_place(self, user: bytes) -> bool:
+    def take_place(self, user: str) -> bool:
         if self.has_room:
             return True
         self._say("no place", user)

@@ -241,18 +241,18 @@ def test_garbage_ends_and_raises_nothing(table: UserIpTable) -> None:
 def test_a_worker_without_a_limit_counts_nobody(table: UserIpTable) -> None:
     """Adoption is beyond any limit: that session exists."""
     free = Places(table, b"imap", 0)
-    assert [free.take(b"joe", IP) for _ in range(3)] == [0, 0, 0]
-    assert free.adopt(b"joe", IP) == 0
+    assert [free.take("joe", IP) for _ in range(3)] == [0, 0, 0]
+    assert free.adopt("joe", IP) == 0
     free.give_back(0)
     limited = Places(table, b"imap", 1)
-    row = limited.take(b"joe", IP)
-    assert limited.take(b"joe", IP) is None
-    adopted = limited.adopt(b"joe", IP)
+    row = limited.take("joe", IP)
+    assert limited.take("joe", IP) is None
+    adopted = limited.adopt("joe", IP)
     assert adopted
     limited.give_back(row)
-    assert limited.take(b"joe", IP) is None
+    assert limited.take("joe", IP) is None
     limited.give_back(adopted)
-    assert limited.take(b"joe", IP)
+    assert limited.take("joe", IP)
 
 
 def test_the_disk_has_room_for_all_of_it(tmp_path: Path) -> None:
@@ -274,3 +274,13 @@ def test_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         UserIpTable.open(str(tmp_path))
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize("user", [r"j\xc3\xb6rg", "x" * 125 + "..."])
+def test_who_is_handed_over_counts_as_before(table: UserIpTable, user: str) -> None:
+    """X03: by the name that a relay is known by, as printable() has it."""
+    places = Places(table, b"imap", 2)
+    assert places.take(user, IP)
+    assert places.adopt(user, IP)
+    assert places.take(user, IP) is None
+    assert places.adopt(user, IP)
