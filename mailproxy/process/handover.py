@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.ipc.handover import Facts
 from mailproxy.net.fd_passing import close_all
@@ -53,26 +54,25 @@ class Handover:
             self._receiver.listen()
 
     def stop(self) -> None:
-        """Take no more for now."""
+        """Take no more, unless it is the rest."""
         if self._receiver is not None:
             self._receiver.stop()
 
-    def close(self) -> None:
-        """Take no more, for good."""
+    def take_rest(self) -> None:
+        """Take all that are on their way: the service ends, and nobody else would."""
         if self._receiver is not None:
-            self._receiver.close()
-            self._receiver = None
+            self._receiver.take_rest()
 
     def _take(self, state: RelayState, facts: Facts) -> None:
-        known = {name: value for name, value in facts.items() if name in RelayInfo._fields}
+        # An old worker that is captured can say anything: it may cost us nothing but its own relay.
         try:
-            info = RelayInfo(**known)
-            info = info._replace(row=self._places.adopt(info.user, info.rip))
-        except (TypeError, AttributeError):
+            info = _info(facts)
+        except PeerViolation as error:
             close_all(state.fds)
-            self._log(Level.ERROR, "BUG: a relay came without the name of its user")
+            self._log(Level.ERROR, f"BUG: {error}")
             return
         relay = Relay.adopt(self._reactor, self._pipes, state, self._on_end)
+        info = info._replace(row=self._places.adopt(info.user, info.rip))
         self._relays[relay] = info
         relay.resume()
         self._on_change(info)
@@ -108,3 +108,12 @@ class Handover:
         self._places.give_back(self._relays.pop(relay).row)
         relay.let_go()
         self._on_change(None)
+
+
+def _info(facts: Facts) -> RelayInfo:
+    """Read whose relay it is. Raises PeerViolation."""
+    match facts:
+        case {"user": str(user), "rip": str(rip), "session_id": str(session_id), "since_s": float(since_s)}:
+            if user.isascii() and rip.isascii() and session_id.isascii():
+                return RelayInfo(user, rip, session_id, since_s)
+    raise PeerViolation("malformed facts about the user of a relay")

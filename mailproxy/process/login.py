@@ -269,7 +269,7 @@ class Worker:
     def _close_listeners(self) -> None:
         # Not only stop: relays may hold this process for days, and an address is free when all have let go.
         self._acceptor.stop()
-        self._handover.close()
+        self._handover.stop()
         for listener in self._listeners:
             listener.close()
 
@@ -368,9 +368,11 @@ class Worker:
             self._master.answer(len(self.sessions), len(self.relays))
         elif order in (Order.WHO, Order.KICK) and fds:
             self._roster.tell(fds.pop(), argument)
-        elif order is Order.HAND_OVER and fds:
+        elif order is Order.HAND_OVER:
+            self._handover.take_rest()
             self._is_retired = True
-            self._handover.begin(fds.pop())
+            if fds:  # They are lost when we have no number left for one: then relays stay here.
+                self._handover.begin(fds.pop())
         elif order is Order.LEAVE:
             self._lose_master()
         for fd in fds:
@@ -379,6 +381,7 @@ class Worker:
 
     def _lose_master(self) -> None:
         """Nobody watches over new clients any more: take none, keep those who have logged in."""
+        self._handover.take_rest()
         self._is_retired = True
         self._end_logins(only_evictable=True)
         self._settle()

@@ -6,9 +6,11 @@ An old worker serves a relay until the packet is sent; packets that nobody has t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import stat
 from collections.abc import Callable
 
 from mailproxy.base.errors import PeerViolation
@@ -27,6 +29,8 @@ _PAUSE_S = 0.1
 # Other senders' packets fill the queue, or too many descriptors are on their way (unix(7)).
 _LATER = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
 _SENDS_PER_TURN = 16
+# No way counts as far; whoever says so is not one of us.
+_MAX_COUNT = 1 << 62
 # Whoever has taken so many leaves the next ones to others for a moment, or the first to wake up gets most.
 _TAKES_PER_TURN = 4
 _TURN_S = 0.01
@@ -51,9 +55,16 @@ def parse_state(packet: bytes, fds: list[int]) -> tuple[RelayState, Facts]:
 
 def _way(facts: Facts, pending: bytes) -> WayState:
     known = {name: value for name, value in facts.items() if name in WayState._fields}
-    if not all(isinstance(value, int) for value in known.values()):
+    if not all(isinstance(value, int) and 0 <= value < _MAX_COUNT for value in known.values()):
         raise PeerViolation("malformed way of a relay")
     return WayState(**{**known, "pending": pending})
+
+
+def _check_kinds(fds: list[int]) -> None:
+    """Make sure that there are two sockets, then pipes. Raises PeerViolation."""
+    kinds = [stat.S_IFMT(os.fstat(fd).st_mode) for fd in fds]
+    if any(kind != (stat.S_IFIFO if place > 1 else stat.S_IFSOCK) for place, kind in enumerate(kinds)):
+        raise PeerViolation("a relay came with other descriptors than it has")
 
 
 class RelaySender:
@@ -185,22 +196,48 @@ class RelayReceiver:
             self._is_closed = True
             self._socket.close()
 
+    def take_rest(self) -> None:
+        """Take all that are on their way, as nobody comes after this process; others stay where they are."""
+        if self._is_closed:
+            return
+        found = []
+        with contextlib.suppress(OSError):
+            # From here on nothing can be sent; what was is still to be read, in whichever process (unix(7)).
+            self._socket.shutdown(socket.SHUT_RD)
+            while self._has_room() and (one := self._receive()) is not None:
+                found.append(one)
+        self.close()
+        for packet, fds in found:
+            self._take(packet, fds)
+
     def _on_readable(self, _events: int) -> None:
         if not self._has_room():
             self._pause(_PAUSE_S)
             return
         try:
-            packet, fds = receive_packet(self._socket, PACKET_BYTES + 1, _MAX_FDS)
+            found = self._receive()
         except BlockingIOError:
             return  # Another worker was faster.
-        except (OSError, ValueError) as error:
+        except OSError as error:
             self._log(Level.ERROR, f"Can't take over a session: {error}")
             return
-        if not packet:
+        if found is None:
             self.close()  # All have come.
-            return
+        else:
+            self._take(*found)
+
+    def _receive(self) -> tuple[bytes, list[int]] | None:
+        """Return a packet and its descriptors, None when no more will come. Raises OSError."""
+        try:
+            packet, fds = receive_packet(self._socket, PACKET_BYTES + 1, _MAX_FDS)
+        except ValueError as error:
+            raise OSError(errno.EMSGSIZE, str(error)) from error
+        return (packet, fds) if packet else None
+
+    def _take(self, packet: bytes, fds: list[int]) -> None:
         try:
             state, info = parse_state(packet, fds)
+            _check_kinds(fds)
         except PeerViolation as error:
             close_all(fds)
             self._log(Level.ERROR, f"BUG: {error}")

@@ -142,6 +142,28 @@ def test_out_of_descriptors(new_arena: NewArena) -> None:
     session.close()
 
 
+def listens(process: psutil.Process) -> bool:
+    return any(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp"))
+
+
+def test_out_of_descriptors_at_an_upgrade(new_arena: NewArena) -> None:
+    """X05, F12: it cannot be given the way to the new workers; it keeps its session and takes no others."""
+    arena = new_arena(*ONE_WORKER)
+    restart_with_descriptors(arena, 32)
+    session = guest(arena)
+    worker = _only_worker(arena)
+    clients = [RawClient(arena.proxy.imap_port, greet=False) for _ in range(40)]
+    arena.proxy.wait_log("Error: imap-login: accept() failed: Too many open files")
+    arena.proxy.replace_master()
+    wait_until("it listens no more", lambda: not listens(worker))
+    assert echoes(session)
+    for client in clients:
+        client.close()
+    session.close()
+    wait_until("it has left", lambda: not worker.is_running())
+    wait_until("the new ones serve", lambda: greets(arena.proxy.imap_port), 3)
+
+
 def test_out_of_descriptors_at_the_backend(new_arena: NewArena) -> None:
     """X05: that login fails for now; the connection and everybody else live on."""
     arena = new_arena(*ONE_WORKER)

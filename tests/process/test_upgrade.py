@@ -18,7 +18,7 @@ from tests.harness.arena import Arena
 from tests.harness.proxy import CHECKOUT
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
-from tests.process.conftest import NewArena
+from tests.process.conftest import MODES, NewArena
 from tests.process.look import carriers, echoes, guest, pids, try_login
 from tests.process.test_certificate_files import TlsArena
 
@@ -228,6 +228,19 @@ def test_a_login_under_way_is_finished_and_handed_over(arena: Arena) -> None:
     assert echoes(popper)
     client.close()
     popper.close()
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_stop_while_sessions_are_on_their_way(new_arena: NewArena, mode: str) -> None:
+    """F12, F13: what the new workers have not taken yet is nobody else's when they are told to leave."""
+    arena = new_arena(MODES[mode], "login_processes_count = 2", "shutdown_clients = no")
+    sessions = [guest(arena) for _ in range(60)]
+    arena.proxy.replace_master()
+    os.kill(arena.proxy.pid, signal.SIGTERM)
+    assert all(echoes(session) for session in sessions)
+    arena.proxy.stop()
+    for session in sessions:
+        session.close()
 
 
 def test_sessions_with_tls_stay_where_they_are(tls_arena: TlsArena) -> None:
