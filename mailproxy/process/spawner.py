@@ -95,19 +95,18 @@ class _LogPipe:
     def _on_readable(self, _events: int) -> None:
         self.read()
 
-    def read(self) -> bool:
-        """Log what has come, and say whether anything had."""
+    def read(self) -> None:
+        """Log what has come: at most what a pipe holds, so all that was there."""
         try:
             data = os.read(self.read_fd, _READ_BYTES)
         except BlockingIOError:
-            return False
+            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _READ_BYTES:
             lines.append(self._rest)
             self._rest = b""
         parsed = [log_frames.parse(line) for line in lines if line]
         self._sink.write_many([(level, f"{self._role}: {text}") for level, text in parsed])
-        return True
 
 
 class Spawner:
@@ -211,10 +210,12 @@ class Spawner:
         self._on_death(dead, code == 0)
 
     def drain_logs(self) -> None:
-        """Log what children have written, before what is said about them."""
+        """Log what children have written, before what is said about them.
+
+        What is written meanwhile waits: one that never stops must not keep us here.
+        """
         for pipe in self._pipes.values():
-            while pipe.read():
-                pass
+            pipe.read()
 
 
 def _name(number: int) -> str:

@@ -214,3 +214,19 @@ def test_a_fork_that_fails_leaves_nothing(family: Family, monkeypatch: pytest.Mo
         family.spawn(sleep)
     assert len(os.listdir("/proc/self/fd")) == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_child_that_never_stops_writing(family: Family) -> None:
+    """X10: another one's death is told meanwhile, and the master goes on."""
+
+    def flood(_channel: socket.socket) -> None:
+        os.set_blocking(2, True)
+        os.dup2(2, 1)
+        os.execvp("yes", ["yes"])
+
+    flooding = family.spawn(flood)
+    family.turn_until(lambda: family._log.stat().st_size)
+    dying = family.spawn(lambda _channel: os._exit(3), "pop3-login")
+    family.turn_until(lambda: dying.pid not in family.spawner.children)
+    os.kill(flooding.pid, signal.SIGKILL)
+    family.turn_until(lambda: not family.spawner.children)
