@@ -21,8 +21,11 @@ def render(level: Level, text: str) -> bytes:
 
 
 def parse(line: bytes) -> tuple[Level, str]:
-    """Read one line without its LF."""
+    """Read one line without its LF; what could move a terminal's cursor is escaped, whoever wrote it."""
     level = Level.ERROR
     if line[:1] == b"\x01" and line[1:2] in _LEVELS:
         level, line = _LEVELS[line[1:2]], line[2:]
-    return level, line[:LINE_BYTES].decode("utf-8", "replace")
+    text = line[:LINE_BYTES].decode("utf-8", "replace")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)[:LINE_BYTES]
+    return level, text
