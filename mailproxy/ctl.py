@@ -130,7 +130,7 @@ class _Conversation:
                     raise _Trouble(_for_people(text), EXIT_FAILED)
                 if kind is Reply.ASKED:
                     # One from each master: that of before an upgrade asks its own workers.
-                    asked += int(text) if text.isdigit() else 0
+                    asked += int(text[:6]) if text.isdigit() else 0
                 elif kind is Reply.END:
                     ended += 1
                 else:

@@ -95,7 +95,8 @@ def test_a_captured_worker_cannot_write_to_the_terminal(
     evil = Row(*(f"\x1b[2J{field}\nforged  line" for field in ROW))
     broken = render_reply(Reply.ROWS, b"only\ttwo\n")
     nonsense = render_reply(Reply.ASKED, b"\xff\x1b")
-    with answering(tmp_path / "c", ONE, nonsense, broken, rows(evil), rows(ROW), END):
+    endless = render_reply(Reply.ASKED, b"9" * 5000)
+    with answering(tmp_path / "c", ONE, nonsense, endless, broken, rows(evil), rows(ROW), END):
         assert run(tmp_path / "c", "who") == 0
     out = capsys.readouterr().out
     assert out.isascii()
