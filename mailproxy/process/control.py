@@ -90,9 +90,14 @@ class Control:
             os.unlink(run_dir.hidden_name(self._path, "new"))
 
     def publish(self) -> None:
-        """Take the name from the master of before. Raises OSError."""
+        """Take the name from the master of before."""
         if self._hidden:
-            os.rename(self._hidden, self._path)
+            try:
+                os.rename(self._hidden, self._path)
+            except OSError as error:
+                # It serves for all that: no reason to end, when the one of before has let go.
+                text = f"Can't take over {self._path}: {error.strerror}: mailproxyctl finds nobody there"
+                self._log(Level.ERROR, text)
             self._hidden = ""
 
     def leave(self) -> None:
