@@ -13,11 +13,12 @@ _NO_PIPE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Pipe:
-    """A kernel buffer; `held_bytes` says how much waits in it."""
+    """A kernel buffer; `held_bytes` says how much waits in it, `is_ours` that no other process has had it."""
 
-    __slots__ = ("held_bytes", "read_fd", "write_fd")
+    __slots__ = ("held_bytes", "is_ours", "read_fd", "write_fd")
 
-    def __init__(self, read_fd: int, write_fd: int, held_bytes: int = 0) -> None:
+    def __init__(self, read_fd: int, write_fd: int, held_bytes: int = 0, *, is_ours: bool = True) -> None:
+        self.is_ours = is_ours
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.held_bytes = held_bytes
@@ -50,8 +51,11 @@ class PipePool:
         return Pipe(read_fd, write_fd)
 
     def give_back(self, pipe: Pipe) -> None:
-        """Take a pipe back; one that still holds bytes is closed, its bytes belong to nobody else."""
-        if pipe.held_bytes == 0 and len(self._idle) < _IDLE_PIPES:
+        """Take a pipe back; one that still holds bytes is closed, its bytes belong to nobody else.
+
+        So is one of another process, which may have kept its ends: it would see the bytes of others.
+        """
+        if pipe.held_bytes == 0 and pipe.is_ours and len(self._idle) < _IDLE_PIPES:
             self._idle.append(pipe)
         else:
             pipe.close()

@@ -173,8 +173,10 @@ class Relay:
         rest = iter(state.fds[2:])
         relay = cls(reactor, pipes, client, backend, on_end)
         for direction, way in ((relay.up, state.up), (relay.down, state.down)):
-            pipe = Pipe(next(rest), next(rest), way.held_bytes) if way.held_bytes else None
-            direction.restore(way, pipe)
+            if way.held_bytes:
+                direction.restore(way, Pipe(next(rest), next(rest), way.held_bytes, is_ours=False))
+            else:
+                direction.restore(way, None)
         relay._is_adopted = True
         client.setblocking(False)
         backend.setblocking(False)

@@ -120,6 +120,27 @@ def test_what_waits_in_a_pipe_for_a_slow_reader(wanderer: Wanderer) -> None:
     assert wanderer.relay.down.ended_first
 
 
+def test_a_pipe_of_another_process_serves_nobody_else(wanderer: Wanderer) -> None:
+    """V16: whoever handed it over may have kept its ends."""
+    pusher = threading.Thread(target=lambda: push(wanderer.backend))
+    pusher.start()
+    while pusher.is_alive():
+        wanderer.turn()
+    wanderer.hop()
+    pipe = wanderer.relay.down.pipe
+    assert pipe is not None
+    of_old_worker = os.fstat(pipe.read_fd).st_ino
+    wanderer.backend.shutdown(socket.SHUT_WR)
+    reader = threading.Thread(target=lambda: read_all(wanderer.client))
+    reader.start()
+    while reader.is_alive():
+        wanderer.turn()
+    later = wanderer.pipes.borrow()
+    assert later is not None
+    assert os.fstat(later.read_fd).st_ino != of_old_worker
+    later.close()
+
+
 def test_what_the_login_left_for_a_client_who_does_not_read() -> None:
     """F12: bytes that are in this process's memory go along."""
     leftover = random.Random(5).randbytes(32 * _MIB)
