@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from socket import SocketType
 
 from mailproxy.base.level import Level
@@ -70,11 +71,9 @@ class Acceptor:
 
     def _add(self, listener: socket.socket) -> None:
         # EXCLUSIVE: one connect wakes one worker, not all of them.
-        self._reactor.add(
-            listener.fileno(), DATA | select.EPOLLEXCLUSIVE, lambda _events: self._accept(listener)
-        )
+        self._reactor.add(listener.fileno(), DATA | select.EPOLLEXCLUSIVE, partial(self._accept, listener))
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, _events: int) -> None:
         if not self.is_listening or self._is_paused:
             return
         try:

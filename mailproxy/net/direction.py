@@ -6,7 +6,6 @@ fills a whole read is bulk and is spliced through a borrowed pipe, until it slow
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from typing import NamedTuple
@@ -46,6 +45,7 @@ class Direction:
         "ended",
         "ended_first",
         "is_bulk",
+        "is_stalled",
         "is_steady",
         "pending",
         "pipe",
@@ -54,6 +54,7 @@ class Direction:
         "source_ended",
         "source_fd",
         "total_bytes",
+        "wants_input",
     )
 
     def __init__(self, source: Stream, destination: Stream) -> None:
@@ -64,8 +65,13 @@ class Direction:
         self.pipe: Pipe | None = None
         self.total_bytes = 0
         self.is_bulk = False
+        # What follows from the rest, worked out by `settle` once a turn and asked more often.
+        self.is_stalled = False
+        """Whether bytes wait for the destination."""
+        self.wants_input = True
+        """Whether the source is to be read."""
         self.is_steady = True
-        """Whether the next small read may just be passed on; true until `settle` has to say so."""
+        """Whether the next small read may just be passed on."""
         self.source_ended = False
         self.source_broken = False
         self.ended = False
@@ -98,24 +104,9 @@ class Direction:
         self.end_said = state.end_said
         self.ended_first = state.ended_first
 
-    @property
-    def wants_input(self) -> bool:
-        """Whether the source is to be read."""
-        return not (self.ended or self.source_ended or self.pending or self.pipe is not None)
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether bytes wait for the destination."""
-        return bool(self.pending) or self.pipe is not None
-
-    def deliver(self, data: bytes) -> None:
-        """Send bytes that come before anything of the source."""
-        if data:
-            self._write(data)
-
     def move(self, pipes: PipePool, is_last: bool = False) -> None:
         """Pass on what is there, within one turn; `is_last` if the source has sent its FIN."""
-        if self.ended or (self.is_stalled and not self._drain(pipes)):
+        if self.ended or ((self.pending or self.pipe is not None) and not self._drain(pipes)):
             return
         if not self.source_ended:
             if self.is_bulk:
@@ -124,7 +115,7 @@ class Direction:
                 self._copy_last()
             else:
                 self._copy()
-        if self.source_ended and not self.is_stalled:
+        if self.source_ended and not self.pending and self.pipe is None:
             self.ended = True
 
     def pass_small(self) -> bool:
@@ -160,7 +151,9 @@ class Direction:
 
     def settle(self) -> None:
         """Note where the way stands at the end of a turn that was not the common one."""
-        self.is_steady = not self.is_bulk and self.wants_input
+        self.is_stalled = bool(self.pending) or self.pipe is not None
+        self.wants_input = not (self.ended or self.source_ended or self.is_stalled)
+        self.is_steady = self.wants_input and not self.is_bulk
 
     def _read(self, limit_bytes: int) -> bytes:
         """Read once; empty when there is nothing now, or nothing any more."""
@@ -180,7 +173,7 @@ class Direction:
         data = self._read(limit_bytes)
         if data:
             self.is_bulk = len(data) >= _SMALL_BYTES
-            self._write(data)
+            self.write(data)
         return len(data)
 
     def _copy_last(self) -> None:
@@ -193,9 +186,10 @@ class Direction:
             data += self._read(_SMALL_BYTES)
         if data:
             self.is_bulk = len(data) >= _SMALL_BYTES
-            self._write(data, socket.MSG_MORE if self.source_ended else 0)
+            self.write(data, socket.MSG_MORE if self.source_ended else 0)
 
-    def _write(self, data: bytes, flags: int = 0) -> None:
+    def write(self, data: bytes, flags: int = 0) -> None:
+        """Send bytes, or keep them until the destination takes them."""
         try:
             sent_bytes = self.destination.send(data, flags)
         except BlockingIOError:
@@ -253,7 +247,7 @@ class Direction:
     def _drain(self, pipes: PipePool) -> bool:
         """Send what waits; whether all of it went."""
         if self.pending:
-            self._write(self.pending)
+            self.write(self.pending)
             if self.pending or self.ended:
                 return False
         if self.pipe is not None:
@@ -264,13 +258,14 @@ class Direction:
         return True
 
     def say_end(self, other_is_quiet: bool) -> None:
-        """Pass the end on as a FIN, once; before it goodbye by TLS, if nothing comes the other way."""
-        if self.ended and not self.end_said:
-            self.end_said = True
-            if other_is_quiet and isinstance(self.destination, TlsSocket):
-                self.destination.say_goodbye()
-            with contextlib.suppress(OSError):
-                self.destination.shutdown(socket.SHUT_WR)
+        """Pass the end on as a FIN; before it goodbye by TLS, if nothing comes the other way."""
+        self.end_said = True
+        if other_is_quiet and isinstance(self.destination, TlsSocket):
+            self.destination.say_goodbye()
+        try:
+            self.destination.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # He has gone altogether.
 
     def abandon(self) -> None:
         """End this way: its destination takes no more."""
@@ -288,18 +283,18 @@ class TlsDirection(Direction):
 
     def _splice(self, pipes: PipePool) -> None:
         moved_bytes = 0
-        while moved_bytes < _TURN_BYTES and self.wants_input:
+        while moved_bytes < _TURN_BYTES and not (self.pending or self.ended or self.source_ended):
             got_bytes = self._copy(_TLS_READ_BYTES)
             if not got_bytes:
                 break
             moved_bytes += got_bytes
         self.is_bulk = moved_bytes >= _BULK_BYTES
 
-    def _write(self, data: bytes, flags: int = 0) -> None:
-        # A TLS socket takes one record at a time.
-        super()._write(data, flags)
+    def write(self, data: bytes, flags: int = 0) -> None:
+        """Send bytes, of which a TLS socket takes one record at a time."""
+        super().write(data, flags)
         while self.pending:
             held_bytes = len(self.pending)
-            super()._write(self.pending, flags)
+            super().write(self.pending, flags)
             if len(self.pending) == held_bytes:
                 break

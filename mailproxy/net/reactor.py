@@ -7,9 +7,11 @@ the *flushers* run, so that whatever a batch queued leaves in one write. Level-t
 from __future__ import annotations
 
 import heapq
+import math
 import select
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 DATA = select.EPOLLIN
 END = select.EPOLLRDHUP
@@ -23,7 +25,17 @@ _BATCH = 256
 # minutes away and nearly always cancelled within milliseconds.
 _STALE_TIMERS = 256
 
+# Who has nothing but a deadline is looked for in all of them, so not more often than this.
+_DEADLINE_STEP_S = 0.1
+
 Callback = Callable[[int], None]
+
+
+class Waiting(Protocol):
+    """Who has a deadline."""
+
+    def on_deadline(self) -> None:
+        """It has come; another may be set."""
 
 
 class Timer:
@@ -50,6 +62,9 @@ class Reactor:
         """A heap; the number keeps timers of one time in order. Tuples are compared without Python code."""
         self._armed = 0
         self._stale_timers = 0
+        self._deadlines: dict[Waiting, float] = {}
+        self._look_at = math.inf
+        """When deadlines are looked at next."""
         self._pending_flushes: list[Callable[[], None]] = []
         self._running = False
         self.now = 0.0
@@ -114,6 +129,35 @@ class Reactor:
             self._timers = [entry for entry in self._timers if entry[2].call is not None]
             heapq.heapify(self._timers)
             self._stale_timers = 0
+
+    def set_deadline(self, who: Waiting, when: float) -> None:
+        """Call `who.on_deadline` at monotonic time `when`, up to 0.1 s late, in place of one set before.
+
+        For what is set often and hardly ever comes, like the deadlines of a login: one timer serves them all.
+        """
+        self._deadlines[who] = when
+        if when < self._look_at:
+            self._look_at = when
+            self.call_at(when, self._look_at_deadlines)
+
+    def drop_deadline(self, who: Waiting) -> None:
+        """Make sure that `who` is not called; harmless when he has no deadline."""
+        self._deadlines.pop(who, None)
+
+    def _look_at_deadlines(self) -> None:
+        if self.now < self._look_at:
+            return  # An earlier timer has looked in our place.
+        self._look_at = math.inf
+        for who in [who for who, when in self._deadlines.items() if when <= self.now]:
+            # Whoever was called before may have dropped him, or given him more time.
+            if self._deadlines.get(who, math.inf) <= self.now:
+                del self._deadlines[who]
+                who.on_deadline()
+        if self._deadlines:
+            when = max(min(self._deadlines.values()), self.now + _DEADLINE_STEP_S)
+            if when < self._look_at:
+                self._look_at = when
+                self.call_at(when, self._look_at_deadlines)
 
     def flush_soon(self, flush: Callable[[], None]) -> None:
         """Call once at the end of this batch, before the next wait."""

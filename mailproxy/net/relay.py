@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from mailproxy.net.direction import Direction, TlsDirection, WayState
 from mailproxy.net.pipes import Pipe, PipePool
-from mailproxy.net.reactor import DATA, END, GONE, READ, WRITE, Reactor, Timer
+from mailproxy.net.reactor import DATA, END, GONE, READ, WRITE, Reactor
 from mailproxy.net.tls import Stream
 
 # A client who stays when his backend has ended gets so long without a byte; a backend that is silent after
@@ -47,7 +47,8 @@ class Relay:
 
     # fmt: off
     __slots__ = (
-        "_backend_events", "_client_events", "_is_adopted", "_on_end", "_pipes", "_reactor", "_timer",
+        "_backend_events", "_client_events", "_is_adopted", "_on_end", "_pipes", "_reactor",
+        "_rest_bytes",
         "down", "up",
     )
     # fmt: on
@@ -69,15 +70,19 @@ class Relay:
         self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
         self._is_adopted = False
-        self._timer: Timer | None = None
+        self._rest_bytes = -1
+        """What the way that is left had moved when it was looked at last; -1 while both live."""
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:
         """Deliver what the login left over, then relay."""
         self._reactor.replace(self.up.source_fd, self._on_client)
         self._reactor.replace(self.down.source_fd, self._on_backend)
-        self.up.deliver(to_backend)
-        self.down.deliver(to_client)
-        if self.up.is_stalled or self.up.ended or self.down.is_stalled or self.down.ended:
+        up, down = self.up, self.down
+        if to_backend:
+            up.write(to_backend)
+        if to_client:
+            down.write(to_client)
+        if up.pending or up.ended or down.pending or down.ended:
             self._settle()
 
     def _on_client(self, events: int) -> None:
@@ -114,11 +119,13 @@ class Relay:
             if up.ended and down.ended:
                 self.close()
                 return
-            if self._timer is None:
+            if self._rest_bytes < 0:
                 self._limit_rest()
             # A backend may always be sending; a client whose backend has left is silent, or uploads in vain.
-            up.say_end(other_is_quiet=False)
-            down.say_end(other_is_quiet=not up.is_bulk)
+            if up.ended and not up.end_said:
+                up.say_end(other_is_quiet=False)
+            if down.ended and not down.end_said:
+                down.say_end(other_is_quiet=not up.is_bulk)
         up.settle()
         down.settle()
         events = (READ if up.wants_input else 0) | (WRITE if down.is_stalled else 0)
@@ -131,16 +138,16 @@ class Relay:
     def _limit_rest(self) -> None:
         """Close when the way that is left moves nothing for long: its peer may have forgotten it."""
         rest, limit_s = (self.down, _LEFT_BACKEND_S) if self.up.ended else (self.up, _LEFT_CLIENT_S)
-        moved_bytes = rest.total_bytes
+        self._rest_bytes = rest.total_bytes
+        self._reactor.set_deadline(self, self._reactor.now + limit_s)
 
-        def look() -> None:
-            self._timer = None
-            if rest.total_bytes == moved_bytes:
-                self.close()
-            else:
-                self._limit_rest()
-
-        self._timer = self._reactor.call_later(limit_s, look)
+    def on_deadline(self) -> None:
+        """Close the way that is left if it has moved nothing since the other one ended, or the last look."""
+        rest = self.down if self.up.ended else self.up
+        if rest.total_bytes == self._rest_bytes:
+            self.close()
+        else:
+            self._limit_rest()
 
     def _watch(self, fd: int, old: int, new: int, callback: Callable[[int], None]) -> int:
         # Hang-up is told whether asked for or not: a side that waits for nothing must leave the epoll set,
@@ -197,20 +204,20 @@ class Relay:
             direction.source.close()
             if direction.pipe is not None:
                 direction.pipe.close()
-        if self._timer is not None:
-            self._reactor.cancel(self._timer)
+        if self._rest_bytes >= 0:
+            self._reactor.drop_deadline(self)
 
     def close(self) -> None:
         """End both ways at once and close both descriptors."""
-        for direction in (self.up, self.down):
-            direction.abandon()
         for direction, events in ((self.up, self._client_events), (self.down, self._backend_events)):
+            if not direction.ended:
+                direction.abandon()
             if events and self._is_adopted:
                 # Whoever handed the relay over may not have closed his copies yet.
                 self._reactor.remove(direction.source_fd)
             elif events:
                 self._reactor.forget(direction.source_fd)
             direction.source.close()
-        if self._timer is not None:
-            self._reactor.cancel(self._timer)
+        if self._rest_bytes >= 0:
+            self._reactor.drop_deadline(self)
         self._on_end(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -202,3 +202,49 @@ def test_numbers_above_1023(reactor: Reactor) -> None:
     finally:
         for fd in (read_fd, write_fd, high):
             os.close(fd)
+
+
+class Waiter:
+    """Counts its calls, and does something at each."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.calls = 0
+        self.then = then
+
+    def on_deadline(self) -> None:
+        self.calls += 1
+        self.then()
+
+
+def test_a_deadline_comes_once_and_the_last_one_counts(reactor: Reactor) -> None:
+    early, late, moved, dropped = (Waiter() for _ in range(4))
+    for who, delay_s in ((late, 60.0), (early, 0.01), (moved, 0.01), (dropped, 0.01), (moved, 60.0)):
+        reactor.set_deadline(who, reactor.now + delay_s)
+    reactor.drop_deadline(dropped)
+    reactor.drop_deadline(dropped)
+    run_until(reactor, lambda: early.calls == 1)
+    reactor.set_deadline(moved, reactor.now)
+    run_until(reactor, lambda: moved.calls == 1)
+    assert (early.calls, late.calls, dropped.calls) == (1, 0, 0)
+
+
+def test_who_is_called_may_drop_and_set_deadlines(reactor: Reactor) -> None:
+    second = Waiter()
+
+    def drop_second() -> None:
+        reactor.drop_deadline(second)
+        if first.calls < 3:
+            reactor.set_deadline(first, reactor.now)
+
+    first = Waiter(drop_second)
+    reactor.set_deadline(first, reactor.now)
+    reactor.set_deadline(second, reactor.now)
+    run_until(reactor, lambda: first.calls == 3)
+    assert second.calls == 0
+
+
+def run_until(reactor: Reactor, is_done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not is_done() and time.monotonic() < end:
+        reactor.run_once(0.5)
+    assert is_done()
