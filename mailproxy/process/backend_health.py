@@ -29,29 +29,29 @@ class BackendHealth:
     def __init__(self, after_s: float) -> None:
         """Take the setting `proxy_host_immediate_failure_after`; 0 is never."""
         self._after_s = after_s
-        self._failing: dict[Place, _Times] = {}
+        self.failing: dict[Place, _Times] = {}
+        """Empty nearly always: then nobody needs to ask the rest, or to tell of an answer."""
 
     def failed(self, place: Place, now_s: float) -> None:
         """Note that nothing came from a backend but an error, or nothing at all in time."""
-        times = self._failing.get(place)
+        times = self.failing.get(place)
         if times is not None and now_s - times.last_s <= _FORGOTTEN_S:
             times.last_s = now_s
             return
-        if len(self._failing) >= _LIMIT_HOSTS:
-            self._failing.clear()
-        self._failing[place] = _Times(now_s)
+        if len(self.failing) >= _LIMIT_HOSTS:
+            self.failing.clear()
+        self.failing[place] = _Times(now_s)
 
     def answered(self, place: Place) -> None:
         """Note that a backend has spoken."""
-        if self._failing:
-            self._failing.pop(place, None)
+        self.failing.pop(place, None)
 
     def failing_s(self, place: Place, now_s: float, after_s: float | None = None) -> float:
         """Return for how long a backend has been failing, 0 if this login shall try it.
 
         `after_s` is what the row says in place of the setting.
         """
-        times = self._failing.get(place)
+        times = self.failing.get(place)
         if times is None or now_s - times.last_s > _FORGOTTEN_S:
             return 0.0
         after_s = self._after_s if after_s is None else after_s

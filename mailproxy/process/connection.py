@@ -10,7 +10,7 @@ from mailproxy.base.level import Level
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Reply, render_parameters
 from mailproxy.ipc.escape import escape
-from mailproxy.net.reactor import READ, WRITE, Timer
+from mailproxy.net.reactor import READ, WRITE
 from mailproxy.net.relay import Relay
 from mailproxy.net.tls import Stream, TlsSocket
 from mailproxy.net.tls_accept import TlsAccept
@@ -39,8 +39,8 @@ class Connection:
     # fmt: off
     __slots__ = (
         "_apop_link", "_auth_link", "_backend", "_client", "_client_ended", "_client_events",
-        "_client_is_closed", "_deadline", "_has_heard", "_is_paused", "_request_id", "_row",
-        "_session", "_timer", "_tls_accept", "_to_client", "_worker", "client", "log", "place",
+        "_client_is_closed", "_has_heard", "_is_paused", "_request_id", "_row",
+        "_session", "_tls_accept", "_to_client", "_worker", "client", "log", "place",
     )
     # fmt: on
 
@@ -57,8 +57,6 @@ class Connection:
         self._client_is_closed = False
         self._row: Row | None = 0
         self._request_id = 0
-        self._timer: Timer | None = None
-        self._deadline = 0.0
         self._to_client = b""
         self._session: Session | None = None
         self._tls_accept: TlsAccept | None = None
@@ -68,11 +66,11 @@ class Connection:
     def start(self, accepted_at: float) -> None:
         """Greet the client, whose time for the login runs from `accepted_at`."""
         worker = self._worker
-        self._apop_link, challenge = worker.apop_challenge()
-        self._auth_link = self._apop_link
-        self._session = Session(
-            worker.policy, self, self.client, b"P" + worker.tags.next().encode(), challenge
-        )
+        challenge = b""
+        if worker.policy.apop_offered:
+            self._apop_link, challenge = worker.apop_challenge()
+        tag = b"P" + worker.tags.next().encode()
+        self._session = Session(worker.policy, self, self.client, tag, challenge)
         self._session.start(accepted_at)
 
     @property
@@ -94,31 +92,36 @@ class Connection:
 
     def _release(self) -> None:
         """Session and connection know each other; let both go without the garbage collector's help."""
-        self._drop_timer()
+        self._worker.reactor.drop_deadline(self)
         self._session = None
 
     # -- the client ---------------------------------------------------------------------------------------
 
-    @own_fault
+    # This one, `on_auth_reply` and `on_backend_data` do what `own_fault` does: that would be four more calls
+    # for each login.
+
     def on_client(self, events: int) -> None:
         """Take an event of the client's stream."""
-        if events & WRITE:
-            data, self._to_client = self._to_client, b""
-            self.send_client(data)
-        session = self._session
-        if session is None or not events & ~WRITE:
-            return
         try:
-            # While paused the only news is that he is gone.
-            data = b"" if self._is_paused else self._client.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            session.on_client_data(data, self._worker.reactor.now)
-        else:
-            self._lose_client()
+            if events & WRITE:
+                data, self._to_client = self._to_client, b""
+                self.send_client(data)
+            session = self._session
+            if session is None or not events & ~WRITE:
+                return
+            try:
+                # While paused the only news is that he is gone.
+                data = b"" if self._is_paused else self._client.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                session.on_client_data(data, self._worker.reactor.now)
+            else:
+                self._lose_client()
+        except Exception as error:
+            self.fail(error)
 
     @own_fault
     def _lose_client(self) -> None:
@@ -138,7 +141,8 @@ class Connection:
             except OSError:
                 data = b""  # The next read tells.
         self._to_client += data
-        self._watch_client()
+        if self._to_client or self._client_events != READ:
+            self._watch_client()
 
     def pause_client(self) -> None:
         """Read no more from the client."""
@@ -216,11 +220,13 @@ class Connection:
         self._auth_link.cancel(self._request_id)
         self._request_id = 0
 
-    @own_fault
     def on_auth_reply(self, reply: Reply) -> None:
         """Pass an answer of auth to the session."""
-        if self._session is not None:
-            self._session.on_auth_reply(reply, self._worker.reactor.now)
+        try:
+            if self._session is not None:
+                self._session.on_auth_reply(reply, self._worker.reactor.now)
+        except Exception as error:
+            self.fail(error)
 
     @own_fault
     def on_auth_lost(self) -> None:
@@ -231,7 +237,9 @@ class Connection:
 
     def take_place(self, user: str) -> bool:
         """Count a session of this user from his address, if they are counted and he has not too many."""
-        self._row = self._worker.places.take(user, self.client.rip)
+        places = self._worker.places
+        if places.are_limited:
+            self._row = places.take(user, self.client.rip)
         return self._row is not None
 
     def leave_place(self) -> None:
@@ -246,14 +254,17 @@ class Connection:
         worker = self._worker
         self.place = place = (call.host, call.port)
         self._has_heard = False
-        failing_s = worker.health.failing_s(place, worker.reactor.now, call.immediate_failure_after_s)
-        if failing_s:
-            why = f"it has been failing for {failing_s:.0f} s"
-            worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
-            return
+        if worker.health.failing:
+            failing_s = worker.health.failing_s(place, worker.reactor.now, call.immediate_failure_after_s)
+            if failing_s:
+                why = f"it has been failing for {failing_s:.0f} s"
+                worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
+                return
         look = worker.backend_certificates.look
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls, look)
-        source_ip = call.source_ip or worker.source_ip(call.host)
+        source_ip = call.source_ip
+        if worker.source_ips is not None:
+            source_ip = source_ip or worker.source_ips.next(call.host)
         self._backend.dial(call.host, call.port, call.tls, source_ip, call.header)
 
     def _note_failure(self) -> None:
@@ -280,14 +291,17 @@ class Connection:
             self._backend.close()
             self._backend = None
 
-    @own_fault
     def on_backend_data(self, data: bytes) -> None:
         """Pass bytes of the backend to the session."""
-        if not self._has_heard:
-            self._has_heard = True
-            self._worker.health.answered(self.place)
-        if self._session is not None:
-            self._session.on_backend_data(data, self._worker.reactor.now)
+        try:
+            if not self._has_heard:
+                self._has_heard = True
+                if self._worker.health.failing:
+                    self._worker.health.answered(self.place)
+            if self._session is not None:
+                self._session.on_backend_data(data, self._worker.reactor.now)
+        except Exception as error:
+            self.fail(error)
 
     @own_fault
     def on_backend_tls(self) -> None:
@@ -306,32 +320,18 @@ class Connection:
     # -- the end ------------------------------------------------------------------------------------------
 
     def set_deadline(self, when: float) -> None:
-        """Call the session at `when`; a later deadline than the armed one costs nothing now."""
-        self._deadline = when
-        timer = self._timer
-        if timer is not None:
-            if timer.when <= when:
-                return
-            self._worker.reactor.cancel(timer)
-        self._timer = self._worker.reactor.call_at(when, self._on_timer)
+        """Call the session at `when`."""
+        self._worker.reactor.set_deadline(self, when)
 
     @own_fault
-    def _on_timer(self) -> None:
-        self._timer = None
-        now = self._worker.reactor.now
-        if now < self._deadline:
-            self.set_deadline(self._deadline)
-        elif self._session is None:
+    def on_deadline(self) -> None:
+        """Tell the session that its time is up."""
+        if self._session is None:
             self.close()
         else:
             if self._backend is not None:
                 self._note_failure()
-            self._session.on_deadline(now)
-
-    def _drop_timer(self) -> None:
-        if self._timer is not None:
-            self._worker.reactor.cancel(self._timer)
-            self._timer = None
+            self._session.on_deadline(self._worker.reactor.now)
 
     def detach(self, user: str, to_backend: bytes, to_client: bytes) -> None:
         """Hand both sockets to the relay."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
+from mailproxy.base.text import printable
 from mailproxy.ipc.handover import Facts
 from mailproxy.net.fd_passing import close_all
 from mailproxy.net.pipes import PipePool
@@ -44,6 +45,8 @@ class Handover:
         self._on_change = on_change
         self._log = log
         self._sender: RelaySender | None = None
+        self.is_passing = False
+        """Whether relays are passed on: then each that begins is offered, and each that ends forgotten."""
         self._receiver = RelayReceiver(reactor, inlet, self._take, log) if inlet else None
 
     # -- what comes ---------------------------------------------------------------------------------------
@@ -84,13 +87,14 @@ class Handover:
         outlet = socket.socket(fileno=outlet_fd)
         if self._sender is None:
             self._sender = RelaySender(self._reactor, outlet, self._on_sent)
+            self.is_passing = True
             for relay in self._relays:
                 self.offer(relay)
         else:
             outlet.close()
 
     def offer(self, relay: Relay) -> None:
-        """Pass this relay on too, if any are."""
+        """Pass this relay on too."""
         if self._sender is not None:
             self._sender.offer(relay, self._relays[relay]._asdict())
 
@@ -115,5 +119,5 @@ def _info(facts: Facts) -> RelayInfo:
     match facts:
         case {"user": str(user), "rip": str(rip), "session_id": str(session_id), "since_s": float(since_s)}:
             if user.isascii() and rip.isascii() and session_id.isascii():
-                return RelayInfo(user, rip, session_id, since_s)
+                return RelayInfo(printable(user), rip, session_id, since_s)
     raise PeerViolation("malformed facts about the user of a relay")

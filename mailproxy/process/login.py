@@ -17,7 +17,6 @@ from socket import SocketType
 
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
-from mailproxy.base.text import printable
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc.status import Order, State
 from mailproxy.net.acceptor import Acceptor
@@ -43,7 +42,7 @@ from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
 from mailproxy.process.user_ip_table import Places, Row, UserIpTable
 from mailproxy.proto.sasl import APOP
-from mailproxy.session.client import Client, is_secured
+from mailproxy.session.client import Client
 from mailproxy.session.policy import Policy
 
 _ANY_HOSTS = ("0.0.0.0", "::")
@@ -107,6 +106,8 @@ class Worker:
         self._roster = Roster(self.reactor, self.sessions, self.relays, settings.protocol, self._settle)
         self._is_retired = False
         self._listens_anyway = False
+        self._is_open = False
+        """Whether we listen, have room, and the master knows it."""
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
         self.places = Places(user_ips, self.service, settings.mail_max_userip_connections)
         stock_words = min(self._limit, _STOCK_WORDS)
@@ -128,7 +129,8 @@ class Worker:
         self.haproxy_timeout_s = settings.haproxy_timeout_s
         self._haproxies = [ip_network(network) for network in settings.haproxy_trusted_networks]
         self.health = BackendHealth(settings.proxy_host_immediate_failure_after_s)
-        self._source_ips = SourceAddresses(settings.login_source_ips)
+        self.source_ips = SourceAddresses(settings.login_source_ips) if settings.login_source_ips else None
+        """None lets the system choose."""
         self._logs_session = "%{session}" in settings.login_log_format_elements
         self._listeners = [*listeners, *tls_listeners]
         self._tls_fds = {listener.fileno() for listener in tls_listeners}
@@ -196,12 +198,7 @@ class Worker:
         return group.only or group.link_for(mechanism, response)
 
     def apop_challenge(self) -> tuple[AuthLink, bytes]:
-        """Return a challenge that only this client gets, and who takes his answer.
-
-        The challenge is nothing when APOP is not offered.
-        """
-        if not self.policy.apop_offered:
-            return self.auths[0].first, b""
+        """Return a challenge that only this client gets, and who takes his answer."""
         link = self.link_for(APOP, None)
         random = os.urandom(16).hex()
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
@@ -214,8 +211,7 @@ class Worker:
         lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
         with_tls = listener.fileno() in self._tls_fds
         rip, rport = address[:2]
-        secured = is_secured(lip, rip, has_tls=False)
-        client = Client(lip, rip, lport, rport, secured, self._pid, self._session_ids.next())
+        client = Client(lip, rip, lport, rport, lip == rip, self._pid, self._session_ids.next())
         client.since_s = self.reactor.now
         if self._settings.login_process_per_connection:
             self._leave_listeners(rip)
@@ -241,10 +237,6 @@ class Worker:
         address = ip_address(rip)
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._haproxies)
-
-    def source_ip(self, host: str) -> str:
-        """Return the address to dial a backend from, empty to let the system choose."""
-        return self._source_ips.next(host)
 
     def greet(self, arrival: Arrival, stream: Stream) -> None:
         """Begin the session of a client whose header was read and whose TLS stands."""
@@ -298,7 +290,8 @@ class Worker:
         del self.sessions[connection]
         client = connection.client
         self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s, row)
-        self._handover.offer(relay)
+        if self._handover.is_passing:
+            self._handover.offer(relay)
         if self._master.said is not State.LISTENING:
             self._settle()
 
@@ -310,14 +303,16 @@ class Worker:
 
     def relay_ended(self, relay: Relay) -> None:
         """Log the end of a relay that has closed its sockets."""
-        self._handover.forget(relay)
         info = self.relays.pop(relay)
-        self.places.give_back(info.row)
+        if self._handover.is_passing:
+            self._handover.forget(relay)
+        if info.row:
+            self.places.give_back(info.row)
         side = "client" if relay.up.ended_first else "server" if relay.down.ended_first else "proxy"
         session = f", session=<{info.session_id}>" if self._logs_session and info.session_id else ""
         self.log(
             Level.INFO,
-            f"proxy({printable(info.user)}): disconnecting {info.rip} "
+            f"proxy({info.user}): disconnecting {info.rip} "
             f"(Disconnected by {side}, in={relay.up.total_bytes}, out={relay.down.total_bytes}{session})",
         )
         self._settle()
@@ -327,6 +322,9 @@ class Worker:
     def _settle(self) -> None:
         """Listen or not, say so to the master when it changed, and leave when nothing is left to do."""
         count = len(self.sessions) + len(self.relays)
+        if self._is_open and count < self._limit and not self._is_retired:
+            return  # As after nearly every login.
+        self._is_open = False
         if self._is_retired:
             self._close_listeners()
             if not self.sessions:
@@ -350,6 +348,7 @@ class Worker:
             state = State.FULL_WITH_LOGINS if self.sessions else State.FULL
         if state is not self._master.said:
             self._master.say(state, len(self.sessions), len(self.relays))
+        self._is_open = self._master.said is State.LISTENING and state is State.LISTENING
 
     def _leave_auth(self) -> None:
         """Nobody will log in here any more: relays, which may live for days, keep no auth process alive."""
@@ -377,6 +376,7 @@ class Worker:
             self._lose_master()
         for fd in fds:
             os.close(fd)
+        self._is_open = False  # It may be otherwise now.
         self._settle()
 
     def _lose_master(self) -> None:

@@ -86,6 +86,7 @@ class Places:
 
     def __init__(self, table: UserIpTable | None, protocol: bytes, limit: int) -> None:
         self._table = table if limit else None
+        self.are_limited = self._table is not None
         self._protocol = protocol
         self._limit = limit
 

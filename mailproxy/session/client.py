@@ -35,7 +35,7 @@ class Client:
         self.lport = lport
         self.rport = rport
         self.secured = secured
-        """TLS, or a client on this very host: see `is_secured`."""
+        """Nobody can listen in: TLS, or both ends have the same address, as Dovecot sees it."""
         self.pid = pid
         self.session_id = session_id
         self.since_s = 0.0
@@ -48,8 +48,3 @@ class Client:
         """Protocol and cipher, empty without TLS."""
         self.cert_name = ""
         """Common name of a verified client certificate."""
-
-
-def is_secured(lip: str, rip: str, has_tls: bool) -> bool:
-    """Whether nobody can listen in: TLS, or both ends have the same address, as Dovecot sees it."""
-    return has_tls or lip == rip

@@ -38,7 +38,7 @@ def test_an_answer_ends_it() -> None:
     assert health.failing_s(PLACE, 130.6) == 0.0
 
 
-def test_one_old_failure_is_no_failing() -> None:
+def test_one_old_failure_is_nofailing() -> None:
     health = BackendHealth(30.0)
     health.failed(PLACE, 100.0)
     assert [health.failing_s(PLACE, 160.0 + tenth / 10) for tenth in range(5)] == [0.0] * 5
@@ -56,7 +56,7 @@ def test_memory_is_bounded() -> None:
     health = BackendHealth(30.0)
     for number in range(25_000):
         health.failed((f"host{number}", 143), 100.0)
-    assert len(health._failing) <= 10_000
+    assert len(health.failing) <= 10_000
 
 
 def test_a_row_may_have_more_patience_or_less() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailproxy.session.client import Client, is_secured
+from mailproxy.session.client import Client
 from mailproxy.session.log_line import LogLine, login_values
 
 ELEMENTS = "user=<%u> method=%m rip=%r lip=%l %c"
@@ -48,10 +48,3 @@ def test_a_value_is_expanded_once() -> None:
     """C14: what a name holds is data."""
     line = LogLine("user=<%u> %Un", "%$: %s").render("%u%(u)s", values("%u%(r)s%%{0}@%d"))
     assert line == "%u%(u)s: user=<%u%(r)s%%{0}@%d>, %U%(R)S%%{0}"
-
-
-def test_secured() -> None:
-    """11: equal addresses count as secured."""
-    assert is_secured("10.0.0.1", "10.0.0.1", False)
-    assert is_secured("10.0.0.1", "10.0.0.5", True)
-    assert not is_secured("10.0.0.1", "10.0.0.5", False)
