@@ -22,11 +22,11 @@ class RawClient:
         if rcvbuf_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf_bytes)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.bind((source, 0))
-        self.socket.connect((HOST, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._in = b""
         try:
+            self.socket.bind((source, 0))
+            self.socket.connect((HOST, port))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.greeting = self.line() if greet else b""
         except OSError:
             self.socket.close()
