@@ -146,7 +146,7 @@ def test_password_of_the_database(driver: str) -> None:
     word = DATABASE_PASSWORD.encode()
     with Proxy([DATABASE_PASSWORD]) as proxy:
         proxy.write(
-            MAIN.format(settings="", mechanisms="plain", sql=proxy.sql, auth=""),
+            MAIN.format(settings="", per_connection="no", mechanisms="plain", sql=proxy.sql, auth=""),
             SQL.format(driver=driver, password=DATABASE_PASSWORD),
         )
         proxy.start()
