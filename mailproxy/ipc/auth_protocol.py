@@ -115,12 +115,13 @@ def parse_fields(words: list[bytes]) -> Fields:
     return fields
 
 
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+REPLIES = {outcome.value: outcome for outcome in Outcome}
+"""By the first word of the line, which `parse_reply` reads."""
 
 
 def parse_reply(words: list[bytes]) -> Reply:
     """Read the fields of an OK, FAIL or CONT line. Raises PeerViolation."""
-    outcome = _OUTCOMES[words[0]]
+    outcome = REPLIES[words[0]]
     try:
         request_id = parse_id(words[1])
         if outcome is Outcome.CONTINUE:
@@ -135,8 +136,3 @@ def parse_id(word: bytes) -> int:
     if word.isdigit() and len(word) <= 10 and 0 < int(word) < 1 << 32:
         return int(word)
     raise PeerViolation("invalid request id")
-
-
-def is_reply(word: bytes) -> bool:
-    """Whether a line that begins with `word` is for `parse_reply`."""
-    return word in _OUTCOMES

@@ -15,10 +15,10 @@ from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.base.limits import AUTH_LINE_BYTES, AUTH_PENDING_REQUESTS, AUTH_WAIT_S
 from mailproxy.ipc.auth_protocol import (
+    REPLIES,
     Mechanism,
     Outcome,
     Reply,
-    is_reply,
     parse_reply,
     render_auth,
     render_cancel,
@@ -213,7 +213,7 @@ class AuthLink:
             raise PeerViolation("line too long")
         for line in lines:
             words = line.split(b"\t")
-            if is_reply(words[0]):
+            if words[0] in REPLIES:
                 self._deliver(parse_reply(words))
             elif not self._is_ready:
                 self._shake_hands(words)

@@ -38,11 +38,6 @@ class LineBuffer:
         self._data = self._data[self._at :] + data
         self._at = 0
 
-    def _drop(self) -> None:
-        # Not kept until the next read: it may have held a password.
-        self._data = b""
-        self._at = self._searched = 0
-
     def begins_with(self, word: bytes) -> bool:
         """Whether the waiting bytes begin with `word`, which is upper case, in any case."""
         return self._data[self._at : self._at + len(word)].upper() == word
@@ -78,11 +73,14 @@ class LineBuffer:
         taken = self._data[self._at : end]
         self._at = self._searched = end
         if end == len(self._data):
-            self._drop()
+            # Not kept until the next read: it may have held a password.
+            self._data = b""
+            self._at = self._searched = 0
         return taken
 
     def take_rest(self) -> bytes:
         """Take everything, for the relay."""
         rest = self._data[self._at :]
-        self._drop()
+        self._data = b""
+        self._at = self._searched = 0
         return rest

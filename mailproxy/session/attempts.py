@@ -25,8 +25,8 @@ class Attempts:
 
     # fmt: off
     __slots__ = (
-        "_deadline", "_has_spoken", "_is_handshaking", "_is_paused", "_next", "_out", "_policy", "_rounds",
-        "_tag", "_target", "_timeout_s", "_tls", "_try_s", "_user", "backend", "server",
+        "_deadline", "_has_spoken", "_is_paused", "_next", "_out", "_policy", "_rounds",
+        "_tag", "_target", "_timeout_s", "_tls", "_try_s", "_user", "backend", "is_handshaking", "server",
     )
     # fmt: on
 
@@ -43,7 +43,8 @@ class Attempts:
         self._try_s = 0.0
         self._has_spoken = False
         self._is_paused = False
-        self._is_handshaking = False
+        self.is_handshaking = False
+        """Whether nothing may come but TLS."""
         self._tls: BackendTls | None = None
         self.server = target.servers[0]
         """The server of the latest try."""
@@ -59,7 +60,7 @@ class Attempts:
         target, out = self._target, self._out
         self.server = server = target.servers[self._next]
         self._next += 1
-        self._has_spoken = self._is_handshaking = False
+        self._has_spoken = self.is_handshaking = False
         self.backend = self._policy.backend(target.account, self._tag, out.send_backend)
         tls = None
         if target.verify is not None:
@@ -67,31 +68,33 @@ class Attempts:
             tls = None if target.account.starttls else self._tls
         self._try_s = (self._deadline - now) / (len(target.servers) - self._next + 1)
         out.set_deadline(now + self._try_s)
-        source_ip = target.source_ip_for(server.ip)
+        source_ip = target.source_ip_for(server.ip) if target.source_ip else ""
         after_s = target.immediate_failure_after_s
         out.dial(Call(server.ip, server.port, tls, source_ip, after_s, target.header))
 
-    def on_data(self, data: bytes) -> Verdict:
-        """Let the backend's side of the dialogue judge what came."""
-        if not self._has_spoken:
-            self._has_spoken = True
-            if self._next < len(self._target.servers):
-                self._out.set_deadline(self._deadline)
-        backend = self.backend
-        if self._is_handshaking:
-            backend.why = "Remote sent data in the clear after its OK to TLS"
-            return Verdict.BROKEN
-        verdict = backend.on_data(data)
-        if verdict is Verdict.START_TLS and self._tls is not None:
-            self._is_handshaking = True
-            self._out.start_backend_tls(self._tls)
-            return Verdict.WAIT
-        return verdict
+    def on_spoken(self) -> None:
+        """Take it that the first bytes have come: this try is the last one, and has all the time."""
+        self._has_spoken = True
+        if self._next < len(self._target.servers):
+            self._out.set_deadline(self._deadline)
+
+    def start_tls(self) -> bool:
+        """Begin TLS, as the backend has agreed to; False if nobody wished it."""
+        if self._tls is None:
+            return False
+        self.is_handshaking = True
+        self._out.start_backend_tls(self._tls)
+        return True
+
+    def refuse_clear(self) -> Verdict:
+        """Judge what came in place of the handshake."""
+        self.backend.why = "Remote sent data in the clear after its OK to TLS"
+        return Verdict.BROKEN
 
     def on_tls_started(self) -> None:
         """Go on within TLS."""
-        if self._is_handshaking:
-            self._is_handshaking = False
+        if self.is_handshaking:
+            self.is_handshaking = False
             self.backend.on_tls_started()
 
     def on_lost(self, why: str, now: float, is_final: bool) -> bool:

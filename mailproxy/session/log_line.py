@@ -36,7 +36,7 @@ class LogLine:
 
     def render(self, message: str, values: Values) -> str:
         """Return the line; `values` are printable, keyed by letter, and taken over."""
-        known = tuple([letter for letter in self._letters if values.get(letter)])
+        known = tuple(filter(values.get, self._letters))
         form = self._forms.get(known)
         if form is None:
             form = self._forms[known] = self._form(known)
@@ -63,7 +63,7 @@ def _compile(template: Template) -> Callable[[Values], str]:
             text += f"%({piece.name})s"
         else:
             return template.expand
-    return lambda values: text % values
+    return text.__mod__  # `text % values`, without a function of ours around it.
 
 
 def login_values(client: Client, user: str, mechanism: bytes, service: str) -> Values:

@@ -49,12 +49,13 @@ class Policy:
         "_fixed",
         "_greeting",
         "_in_greeting",
-        "_networks",
         "_tls_available",
         "_tls_required",
         "apop_offered",
+        "backend",
         "backend_port",
         "backend_tls_port",
+        "frontend",
         "host_name",
         "log_id",
         "log_line",
@@ -66,6 +67,7 @@ class Policy:
         "protocol",
         "proxy_timeout_s",
         "too_many_text",
+        "trusted_networks",
         "verbose",
     )
 
@@ -106,6 +108,11 @@ class Policy:
         self.mechanisms = {mechanism.name.upper(): mechanism for mechanism in mechanisms}
         self.apop_offered = protocol is LoginProtocol.POP3 and sasl.APOP in self.mechanisms
         """Whether a session should be given a challenge, `<pid.id.time.random@host_name>`."""
+        is_imap = protocol is LoginProtocol.IMAP
+        self.frontend: Callable[[Face, Send, bytes], Frontend] = ImapFrontend if is_imap else Pop3Frontend
+        """Makes the side of the client; the last argument is the challenge of APOP."""
+        self.backend: Callable[[Account, bytes, Send], Backend] = ImapBackend if is_imap else Pop3Backend
+        """Makes the side of the backend; the bytes are the tag."""
         self.backend_port = 143 if protocol is LoginProtocol.IMAP else 110
         self.backend_tls_port = 993 if protocol is LoginProtocol.IMAP else 995
         self.own_addresses = frozenset(own_addresses)
@@ -126,7 +133,7 @@ class Policy:
         self._disable_plaintext_auth = disable_plaintext_auth
         self._tls_available = tls_available
         self._tls_required = tls_required
-        self._networks = [ip_network(network, strict=False) for network in trusted_networks]
+        self.trusted_networks = [ip_network(network, strict=False) for network in trusted_networks]
         self._faces: dict[tuple[bool, bool, bool], Face] = {
             kind: self._face(kind) for kind in map(_Kind._make, product((False, True), repeat=3))
         }
@@ -154,7 +161,7 @@ class Policy:
 
     def trusts(self, address: str) -> bool:
         """Whether a peer at this IP address may say for whom he speaks; he also counts as secured."""
-        return bool(self._networks) and _is_within(address, self._networks)
+        return _is_within(address, self.trusted_networks)
 
     def _offered(self, plaintext_allowed: bool) -> list[bytes]:
         return [
@@ -194,18 +201,6 @@ class Policy:
             starttls_refusal=starttls_refusal,
             is_trusted=is_trusted,
         )
-
-    def frontend(self, face: Face, send: Send, apop_challenge: bytes) -> Frontend:
-        """Make the side of the client."""
-        if self.protocol is LoginProtocol.IMAP:
-            return ImapFrontend(face, send)
-        return Pop3Frontend(face, send, apop_challenge)
-
-    def backend(self, account: Account, tag: bytes, send: Send) -> Backend:
-        """Make the side of the backend."""
-        if self.protocol is LoginProtocol.IMAP:
-            return ImapBackend(account, tag, send)
-        return Pop3Backend(account, tag, send)
 
 
 # What we do ourselves before the login, whatever backends can.

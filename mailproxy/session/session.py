@@ -6,7 +6,7 @@ See `session.state` for what it waits for and why.
 from __future__ import annotations
 
 from mailproxy.base.level import Level
-from mailproxy.base.limits import SASL_LINE_BYTES
+from mailproxy.base.limits import PAUSE_BYTES
 from mailproxy.base.text import printable
 from mailproxy.ipc.auth_protocol import Fields, Outcome, Reply
 from mailproxy.proto import sasl
@@ -20,9 +20,6 @@ from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
 from mailproxy.session.state import DEAF, OVER, READING, UNPROVEN, State
 from mailproxy.session.target import BadTarget, check_referral, check_target, one_line, refusal_of_fields
-
-PAUSE_BYTES = SASL_LINE_BYTES
-"""A client who sends ahead is read no further than this, plus one read."""
 
 
 class Session:
@@ -43,13 +40,13 @@ class Session:
         self._out = out
         self._client = client
         self._tag = backend_tag
-        if policy.trusts(client.rip):
+        if policy.trusted_networks and policy.trusts(client.rip):
             client.is_trusted = client.secured = True
         self._face = policy.face(client)
         self._apop_challenge = apop_challenge if policy.apop_offered else b""
         self._frontend = policy.frontend(self._face, out.send_client, self._apop_challenge)
         self._attempts: Attempts | None = None
-        self._claims = Claims(client)
+        self._claims: Claims | None = None
         self.state = State.COMMAND
         """What the session waits for; nobody else sets it."""
         self._mechanism = b""
@@ -99,7 +96,9 @@ class Session:
                     request = frontend.next_request()
                     if request is Request.NONE:
                         break
-                    _BEGIN[request](self)
+                    # An enum's hash is a function of Python: not for what nearly everybody wants.
+                    begin = Session._login if request is Request.LOGIN else _BEGIN[request]
+                    begin(self)
                 elif self.state is State.SASL:
                     line = frontend.next_sasl_line()
                     if line is None:
@@ -117,6 +116,7 @@ class Session:
 
     def _identify(self) -> None:
         parameters = self._frontend.parameters
+        self._claims = self._claims or Claims(self._client)
         is_good = self._claims.take(parameters)
         self._frontend.end_identify(is_good)
         if not is_good:
@@ -138,7 +138,8 @@ class Session:
         """Take it that the client is known to speak TLS: everything he said before is forgotten."""
         if self.state is not State.HANDSHAKE:
             return
-        self._claims.forget()
+        if self._claims is not None:
+            self._claims.forget()
         self._face = self._policy.face(self._client)
         self._frontend = self._policy.frontend(self._face, self._out.send_client, self._apop_challenge)
         self._user = self._mechanism = b""
@@ -157,7 +158,7 @@ class Session:
             self._log_verbose("Login failed: Plaintext authentication disabled")
         elif sasl.PLAIN not in self._policy.mechanisms:
             frontend.refuse(Refusal.UNSUPPORTED)
-        elif sasl.breaks_line(frontend.user) or sasl.breaks_line(frontend.password):
+        elif sasl.breaks_line(frontend.user + frontend.password):
             frontend.refuse(Refusal.CREDENTIALS)
             self._log_verbose("Login failed: CR, LF or NUL in user name or password")
         else:
@@ -299,23 +300,23 @@ class Session:
         attempts = self._attempts
         if attempts is None:
             return
-        self.state = State.BACKEND
-        verdict = attempts.on_data(data)
-        if verdict is Verdict.WAIT:
-            return
+        if self.state is not State.BACKEND:
+            self.state = State.BACKEND
+            attempts.on_spoken()
         backend = attempts.backend
+        verdict = attempts.refuse_clear() if attempts.is_handshaking else backend.on_data(data)
+        if verdict is Verdict.WAIT or (verdict is Verdict.START_TLS and attempts.start_tls()):
+            return
         if verdict is Verdict.ACCEPTED:
             self._detach(attempts)
             return
-        refusal = Refusal.TEMPORARY
         if verdict is Verdict.REFUSED:
-            refusal = backend.refusal
             why = printable(backend.line)
             self._log_verbose(f"proxy({self.user}): Login failed to {attempts.server}: {why}")
         else:
             self._out.log(Level.ERROR, f"{self._policy.protocol.value}-proxy({self.user}): {backend.why}")
         attempts.hang_up()
-        self._fail_backend(refusal)
+        self._fail_backend(backend.refusal)
 
     def on_backend_tls_started(self, now: float) -> None:
         """Take it that the handshake with the backend was successful, and its certificate is accepted."""
@@ -391,7 +392,6 @@ class Session:
 
 
 _BEGIN = {
-    Request.LOGIN: Session._login,
     Request.AUTHENTICATE: Session._authenticate,
     Request.APOP: Session._apop,
     Request.LOGOUT: Session._logout,

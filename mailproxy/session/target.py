@@ -106,7 +106,7 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     destuser = get(b"destuser") or user
     if not destuser:
         raise BadTarget("user not given")
-    if breaks_line(destuser) or breaks_line(password):
+    if breaks_line(destuser + password):
         name = "destuser" if breaks_line(destuser) else "pass"
         raise BadTarget(f"field {name} holds CR, LF or NUL, nothing was sent to the backend")
     mechanism = get(b"proxy_mech", b"").upper()
@@ -126,6 +126,16 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     )
     target = Target(account, servers)
     target.verify = verify
+    if not _RARE.isdisjoint(fields):
+        _take_rare(target, fields, client)
+    return target
+
+
+_RARE = frozenset((b"proxy_timeout", b"proxy_host_immediate_failure_after", b"source_ip", b"haproxy"))
+
+
+def _take_rare(target: Target, fields: Fields, client: Client) -> None:
+    get = fields.get
     if timeout := get(b"proxy_timeout"):
         target.timeout_s = _seconds("proxy_timeout", timeout)
         if not target.timeout_s:
@@ -138,7 +148,6 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
             raise BadTarget(f"source_ip {printable(source_ip)} is not a valid IP")
     if haproxy := get(b"haproxy"):
         target.header = _header(haproxy, client)
-    return target
 
 
 # Backends are few: for nearly every login this was worked out before.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailproxy.base.limits import BACKEND_LINE_BYTES
+from mailproxy.base.limits import BACKEND_LINE_BYTES, PAUSE_BYTES
 from mailproxy.ipc.auth_protocol import Outcome, Reply
 from mailproxy.proto.imap.render import derived_tag
-from mailproxy.session.session import PAUSE_BYTES, Session
+from mailproxy.session.session import Session
 from mailproxy.session.state import State
 from tests.harness.session_recorder import Recorder, make_client, make_policy
 from tests.harness.transcript import TAG

@@ -20,7 +20,7 @@ from mailproxy.proto.linebuf import LineBuffer, LineTooLong
 
 
 class ImapFrontend:
-    """See `proto.frontend.Frontend`. `send` queues bytes for the client."""
+    """See `proto.frontend.Frontend`. `send` queues bytes for the client; challenges are POP3's."""
 
     __slots__ = (
         "_bad",
@@ -37,7 +37,7 @@ class ImapFrontend:
         "user",
     )
 
-    def __init__(self, face: Face, send: Callable[[bytes], None]) -> None:
+    def __init__(self, face: Face, send: Callable[[bytes], None], _challenge: bytes = b"") -> None:
         self.buffer = LineBuffer()
         self.user = b""
         self.password = b""

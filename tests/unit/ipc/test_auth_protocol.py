@@ -112,11 +112,6 @@ def test_malformed_replies(line: bytes) -> None:
         auth_protocol.parse_reply(line.split(b"\t"))
 
 
-def test_which_lines_are_replies() -> None:
-    assert all(auth_protocol.is_reply(word) for word in (b"OK", b"FAIL", b"CONT"))
-    assert not any(auth_protocol.is_reply(word) for word in (b"ok", b"MECH", b"", b"NOTFOUND"))
-
-
 def test_mechanism_flags() -> None:
     apop = Mechanism(b"APOP", frozenset([b"private", b"dictionary"]))
     plain = Mechanism(b"PLAIN", frozenset([b"plaintext"]))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mailproxy.base.limits import PROXY_TIMEOUT_S
+from mailproxy.base.limits import PAUSE_BYTES, PROXY_TIMEOUT_S
 from mailproxy.ipc.auth_protocol import Outcome, Reply
-from mailproxy.session.session import PAUSE_BYTES, Session
+from mailproxy.session.session import Session
 from mailproxy.session.state import State
 from tests.harness.session_recorder import Recorder, make_client, make_policy
 
