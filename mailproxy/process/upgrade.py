@@ -7,6 +7,7 @@ sessions that cannot be handed over, and ends with the last of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from mailproxy.base.level import Level
@@ -18,6 +19,17 @@ from mailproxy.process.succession import OnDone, Succession
 from mailproxy.process.successor import OnWord, Successor
 
 _AGAIN_S = 0.1
+_INIT_PID = 1
+
+
+def why_impossible(pid: int) -> str:
+    """Say why a master with this number cannot be replaced by another process; empty if it can."""
+    if pid == _INIT_PID:
+        return (
+            "process 1 of a container can't be replaced, since the container ends with it;"
+            " start a new container instead"
+        )
+    return ""
 
 
 class Upgrade:
@@ -54,6 +66,11 @@ class Upgrade:
 
         The pid file's `lock_fd` stays the caller's.
         """
+        problem = why_impossible(os.getpid())
+        if problem:
+            self._log(Level.ERROR, f"Upgrade refused: {problem}")
+            on_done([problem])
+            return
         current = self._succession.current
         if self._successor is not None or self._is_over:
             on_done(["mailproxy is about to end, or to be replaced"])

@@ -19,7 +19,7 @@ from tests.harness.proxy import CHECKOUT
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 from tests.process.conftest import MODES, NewArena
-from tests.process.look import carriers, echoes, guest, pids, try_login
+from tests.process.look import carriers, echoes, guest, pids, run_ctl, try_login
 from tests.process.test_certificate_files import TlsArena
 
 ALL = {"imap-login": 2, "pop3-login": 2, "auth": 1}
@@ -333,3 +333,19 @@ def test_sessions_are_spread_over_the_new_workers(new_arena: NewArena) -> None:
     assert max(found.count(pid) for pid in found) <= 40
     for session in sessions:
         session.close()
+
+
+def test_process_1_says_why_not(new_arena: NewArena) -> None:
+    """As in a container: the reason is printed and logged, and the service goes on."""
+    arena = new_arena()
+    arena.proxy.stop()
+    arena.proxy.program = [
+        "-c",
+        "import os, sys; os.getpid = lambda: 1; from mailproxy import cli; cli.main()",
+    ]
+    arena.proxy.start()
+    session = guest(arena)
+    assert "process 1 of a container can't be replaced" in run_ctl(arena, "upgrade", status=1)
+    arena.proxy.wait_log("Upgrade refused: process 1 of a container can't be replaced")
+    assert echoes(session)
+    session.close()
