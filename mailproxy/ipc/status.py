@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mailproxy.base.errors import PeerViolation
 
 # Raise on every change: old workers of an earlier version may still be connected during an upgrade.
-VERSION = 2
+VERSION = 3
 _STATUS = struct.Struct("!BBII")
 _ORDER = struct.Struct("!BB")
 ARGUMENT_BYTES = 256
@@ -49,7 +49,10 @@ class Order(IntEnum):
     HAND_OVER = 8
     """Stop accepting, and send every plain relay to the one behind the descriptor."""
     LEAVE = 9
-    """Stop accepting, and say goodbye to who is still logging in; relays go on."""
+    """Stop accepting, and say goodbye to who is still logging in; relays go on.
+
+    With an argument only for so many seconds, which hold without a master too.
+    """
 
 
 class Status(NamedTuple):
@@ -86,8 +89,8 @@ def parse_order(packet: bytes) -> tuple[Order, bytes]:
     try:
         version, order = _ORDER.unpack_from(packet)
         argument = packet[_ORDER.size :]
-        has_argument = order == Order.KICK
-        if version == VERSION and has_argument == bool(argument) and len(argument) <= ARGUMENT_BYTES:
+        fits = bool(argument) == (order == Order.KICK) or (order == Order.LEAVE and argument.isdigit())
+        if version == VERSION and fits and len(argument) <= ARGUMENT_BYTES:
             return Order(order), argument
     except (struct.error, ValueError):
         pass

@@ -21,7 +21,8 @@ from mailproxy.process.user_ip_table import Places
 class Handover:
     """Works on the worker's own table of relays.
 
-    `on_change` is called with the facts of a relay that has come, and with None when one has gone.
+    `on_change` is called with the facts of a relay that has come, and with None when one has gone
+    or cannot go.
     `inlet` is the socket that relays come from, None for a version that takes nothing over. `on_end` is told
     the end of a relay that came from there.
     """
@@ -86,7 +87,7 @@ class Handover:
         """Pass every plain relay on, those too that are still to come."""
         outlet = socket.socket(fileno=outlet_fd)
         if self._sender is None:
-            self._sender = RelaySender(self._reactor, outlet, self._on_sent)
+            self._sender = RelaySender(self._reactor, outlet, self._on_sent, lambda: self._on_change(None))
             self.is_passing = True
             for relay in self._relays:
                 self.offer(relay)

@@ -49,7 +49,6 @@ _ANY_HOSTS = ("0.0.0.0", "::")
 _TAG_CHARS = 8
 _SESSION_ID_CHARS = 16
 _STOCK_WORDS = 128
-_SHUTTING_DOWN = "Shutting down"
 
 
 class _RandomWords:
@@ -200,9 +199,8 @@ class Worker:
     def apop_challenge(self) -> tuple[AuthLink, bytes]:
         """Return a challenge that only this client gets, and who takes his answer."""
         link = self.link_for(APOP, None)
-        random = os.urandom(16).hex()
         pid, connect_id = int(link.auth_pid or b"0"), int(link.connect_id or b"0")
-        text = f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{random}@{self.policy.host_name}>"
+        text = f"<{pid:x}.{connect_id:x}.{int(time.time()):x}.{os.urandom(16).hex()}@{self.policy.host_name}>"
         return link, text.encode()
 
     # -- clients ------------------------------------------------------------------------------------------
@@ -373,6 +371,8 @@ class Worker:
             if fds:  # They are lost when we have no number left for one: then relays stay here.
                 self._handover.begin(fds.pop())
         elif order is Order.LEAVE:
+            if argument:
+                self.reactor.call_later(int(argument), self._terminate)
             self._lose_master()
         for fd in fds:
             os.close(fd)
@@ -389,7 +389,7 @@ class Worker:
     def _end_logins(self, *, only_evictable: bool) -> None:
         for connection in list(self.sessions):
             if not only_evictable or connection.is_evictable:
-                connection.end(_SHUTTING_DOWN)
+                connection.end("Shutting down")
 
     def _terminate(self) -> None:
         self._is_retired = True

@@ -23,8 +23,8 @@ from mailproxy.ipc.handover import Facts
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
-from mailproxy.process import census, run_dir
-from mailproxy.process.activation import passed_sockets
+from mailproxy.process import census, deposit, run_dir, withdrawal
+from mailproxy.process.activation import Passed, as_sockets, passed_fds
 from mailproxy.process.certificate_watch import CertificateWatch
 from mailproxy.process.certificates import Certificates
 from mailproxy.process.control import Actions, Control, ask
@@ -71,6 +71,8 @@ class Master:
         self._watch: CertificateWatch
         self._pulse: Pulse
         self._manager: ServiceManager
+        self._passed: list[Passed] = []
+        self._feeder: withdrawal.Feeder | None = None
         self._has_told_predecessor = False
         self._exit_status = 0
 
@@ -82,7 +84,8 @@ class Master:
             self._predecessor.receive(self._settings.base_dir)
             self._listeners.adopt(self._predecessor.listeners)
         else:
-            self._listeners.adopt(passed_sockets(os.environ))
+            self._passed = passed_fds(os.environ)
+            self._listeners.adopt(as_sockets([p for p in self._passed if not withdrawal.is_of_sessions(p)]))
         certificates = Certificates(self._settings)
         self._start_warnings = [
             *self._settings.warnings,
@@ -152,6 +155,8 @@ class Master:
         if self._predecessor is not None:
             self._outlets = self._listeners.open_inlets([one.protocol for one in self._settings.logins])
             self._predecessor.listen(self._reactor, self._on_predecessor)
+        elif self._passed:
+            self._take_back()
         if self._control is not None:
             self._control.start(self._reactor, self._log, self._actions())
         self._succession.start(self._reactor, self._spawner)
@@ -186,7 +191,35 @@ class Master:
 
     # -- one master after another -------------------------------------------------------------------------
 
+    def _take_back(self) -> None:
+        """Have what the service manager has kept since the last stop ready for the workers."""
+        kept, lost = withdrawal.take_back([one for one in self._passed if withdrawal.is_of_sessions(one)])
+        if lost:
+            self._log(
+                Level.WARNING, f"{lost} descriptors of the service manager's store are of no use; closed"
+            )
+        if kept:
+            self._log(Level.INFO, f"{len(kept)} sessions come back from the service manager's store")
+        protocols = [one.protocol for one in self._settings.logins] if kept else []
+        outlets = self._listeners.open_inlets(protocols)
+        self._feeder = withdrawal.Feeder(self._reactor, outlets, kept, self._log)
+
+    def _put_away(self, settings: Settings) -> None:
+        """Let sessions and listeners outlive this process, if the service manager keeps them."""
+        grace_s = settings.shutdown_grace_s
+        deposit.store_all(
+            *(self._manager, self._listeners, self._workers()),
+            self._feeder.give_up() if self._feeder else [],
+            b"" if settings.shutdown_clients or not grace_s else b"%d" % grace_s,
+            self._log,
+            self._spawner.drain_logs,
+        )
+
     def _on_serving(self) -> None:
+        if self._feeder is not None:
+            # First of all: what is fed must not come back once more, should this process be killed.
+            withdrawal.empty(self._manager)
+            self._feeder.feed()
         if self._predecessor is not None and self._standing is _Standing.CANDIDATE:
             self._predecessor.say_ready(self._outlets, self._succession.auth_paths)
 
@@ -211,10 +244,12 @@ class Master:
         self._manager.ready()
 
     def _begin_upgrade(self, on_done: OnDone) -> None:
-        if self._standing is _Standing.IN_OFFICE:
-            self._upgrade.begin(self._pid_file.fileno(), on_done)
-        else:
+        if self._standing is not _Standing.IN_OFFICE:
             on_done(["mailproxy is about to end, or to be replaced"])
+        elif self._feeder is not None and not self._feeder.is_over:
+            on_done(["sessions of before the restart are still on their way; try again"])
+        else:
+            self._upgrade.begin(self._pid_file.fileno(), on_done)
 
     def _on_retired(self, successor_pid: int) -> None:
         self._standing = _Standing.RETIRED
@@ -306,11 +341,13 @@ class Master:
 
     def _on_sigterm(self) -> None:
         self._log(Level.WARNING, f"Killed with signal {signal.SIGTERM.value}")
-        self._stop()
+        self._stop(may_be_restart=self._manager.store_limit_fds > 0)
 
-    def _stop(self) -> None:
+    def _stop(self, *, may_be_restart: bool = False) -> None:
+        """With `may_be_restart` what can go into the store does so, and nobody is waited for."""
         if self._standing is _Standing.IN_OFFICE:
             self._manager.stopping()
+        goes_away = may_be_restart and self._standing is _Standing.IN_OFFICE and not self._ending.has_begun
         settings = self._succession.settings
         ends_relays = (
             settings.shutdown_clients or self._ending.has_begun or self._standing is _Standing.CANDIDATE
@@ -319,6 +356,8 @@ class Master:
         self._succession.end()
         self._watch.end()
         self._pulse.end()
+        if goes_away:
+            self._put_away(settings)
         if self._predecessor is not None and self._standing is not _Standing.CANDIDATE and ends_relays:
             self._predecessor.end()
             self._has_told_predecessor = True
@@ -326,6 +365,9 @@ class Master:
             # Another mailproxy may start while sessions of this one live on.
             self._remove_files()
         self._ending.begin(ends_relays=ends_relays, grace_s=settings.shutdown_grace_s)
+        if goes_away and not ends_relays:
+            # The service is down until we have gone: workers with sessions do without us.
+            self._reactor.stop()
 
     def _clean_up(self) -> None:
         self._spawner.drain_logs()

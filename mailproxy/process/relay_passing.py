@@ -68,12 +68,22 @@ def _check_kinds(fds: list[int]) -> None:
 
 
 class RelaySender:
-    """The old worker's side. Owns its end of the socket; the relays are the worker's until `on_sent`."""
+    """The old worker's side. Owns its end of the socket; the relays are the worker's until `on_sent`.
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, on_sent: Callable[[Relay], None]) -> None:
+    `on_idle` is called when no relay waits any more, also if some could not be sent.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        on_sent: Callable[[Relay], None],
+        on_idle: Callable[[], None],
+    ) -> None:
         self._reactor = reactor
         self._socket = sock
         self._on_sent = on_sent
+        self._on_idle = on_idle
         self._waiting: dict[Relay, Facts] = {}
         self._is_watched = False
         self._timer: Timer | None = None
@@ -110,6 +120,7 @@ class RelaySender:
                 return
         if not self._waiting:
             self._unwatch()
+            self._on_idle()
 
     def _send(self, relay: Relay) -> bool:
         state = relay.export()

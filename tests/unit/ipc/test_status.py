@@ -31,8 +31,9 @@ def test_status_round_trips(state: State, sessions: int, relays: int) -> None:
 
 @pytest.mark.parametrize("order", list(Order))
 def test_orders_round_trip(order: Order) -> None:
-    argument = b"joe" if order is Order.KICK else b""
-    assert parse_order(render_order(order, argument)) == (order, argument)
+    arguments = {Order.KICK: [b"joe"], Order.LEAVE: [b"", b"60"]}.get(order, [b""])
+    for argument in arguments:
+        assert parse_order(render_order(order, argument)) == (order, argument)
 
 
 @given(st.binary(max_size=64))
@@ -50,9 +51,9 @@ def test_any_packet_is_read_or_refused(packet: bytes) -> None:
         b"",
         b"\x01",
         struct.pack("!BBII", 1, 0, 0, 0),
-        struct.pack("!BBII", 2, 4, 0, 0),
-        struct.pack("!BBII", 2, 0, 0, 0) + b"x",
-        struct.pack("!BBI", 2, 0, 0),
+        struct.pack("!BBII", 3, 4, 0, 0),
+        struct.pack("!BBII", 3, 0, 0, 0) + b"x",
+        struct.pack("!BBI", 3, 0, 0),
     ],
 )
 def test_malformed_statuses(packet: bytes) -> None:
@@ -63,10 +64,11 @@ def test_malformed_statuses(packet: bytes) -> None:
 @pytest.mark.parametrize(
     "packet",
     [
-        *(b"", b"\x02", b"\x01\x01", b"\x02\x00", b"\x02\xff"),
-        b"\x02\x01\x01",  # an argument where there is none
-        b"\x02\x06",  # none where there is one
-        b"\x02\x06" + b"x" * 257,
+        *(b"", b"\x03", b"\x01\x01", b"\x03\x00", b"\x03\xff"),
+        b"\x03\x01\x01",  # an argument where there is none
+        b"\x03\x06",  # none where there is one
+        b"\x03\x06" + b"x" * 257,
+        b"\x03\x09soon",
     ],
 )
 def test_malformed_orders(packet: bytes) -> None:

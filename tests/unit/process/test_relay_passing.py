@@ -112,7 +112,7 @@ def test_the_rest_is_taken_at_once(worker: NewWorker) -> None:
     """F12: by a process that nobody comes after; whatever is sent later stays with who sends it."""
     old = Reactor()
     sent: list[Relay] = []
-    sender = RelaySender(old, worker.outlet.dup(), sent.append)
+    sender = RelaySender(old, worker.outlet.dup(), sent.append, lambda: None)
     relays, far_ends = [], []
     for _ in range(12):
         (client, ours_c), (backend, ours_b) = tcp_pair(), tcp_pair()
