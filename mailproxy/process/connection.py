@@ -62,16 +62,21 @@ class Connection:
         self._tls_accept: TlsAccept | None = None
         self.client = client
 
-    @own_fault
+    # This, `on_client`, `on_auth_reply` and `on_backend_data` do what `own_fault` does, which would be
+    # five more calls for each login.
+
     def start(self, accepted_at: float) -> None:
         """Greet the client, whose time for the login runs from `accepted_at`."""
-        worker = self._worker
-        challenge = b""
-        if worker.policy.apop_offered:
-            self._apop_link, challenge = worker.apop_challenge()
-        tag = b"P" + worker.tags.next().encode()
-        self._session = Session(worker.policy, self, self.client, tag, challenge)
-        self._session.start(accepted_at)
+        try:
+            worker = self._worker
+            challenge = b""
+            if worker.policy.apop_offered:
+                self._apop_link, challenge = worker.apop_challenge()
+            tag = b"P" + worker.tags.next().encode()
+            self._session = Session(worker.policy, self, self.client, tag, challenge)
+            self._session.start(accepted_at)
+        except Exception as error:
+            self.fail(error)
 
     @property
     def user(self) -> str:
@@ -96,9 +101,6 @@ class Connection:
         self._session = None
 
     # -- the client ---------------------------------------------------------------------------------------
-
-    # This one, `on_auth_reply` and `on_backend_data` do what `own_fault` does: that would be four more calls
-    # for each login.
 
     def on_client(self, events: int) -> None:
         """Take an event of the client's stream."""

@@ -57,9 +57,6 @@ class CommandReader:
     def __init__(self, buffer: LineBuffer, send: Callable[[bytes], None]) -> None:
         self._buffer = buffer
         self._send = send
-        self._restart()
-
-    def _restart(self) -> None:
         self._lines: list[bytes] = []
         self._literals: list[bytes] = []
         self._wanted = -1
@@ -88,7 +85,8 @@ class CommandReader:
             self._line_budget -= len(line)
             if not self._expect_literal(line):
                 command = RawCommand(self._lines, self._literals)
-                self._restart()
+                self._lines, self._literals = [], []
+                self._line_budget, self._literal_budget = LINE_BYTES, IMAP_LITERALS_BYTES
                 return command
 
     def _expect_literal(self, line: bytes) -> bool:
