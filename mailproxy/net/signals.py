@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from _signal import pthread_sigmask  # type: ignore[import-not-found]
+from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping
 
 from mailproxy.net.reactor import READ, Reactor
@@ -31,9 +31,9 @@ class Signals:
         self._handlers = dict(handlers)
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _set(signal.SIGPIPE, signal.SIG_IGN)
         for number in self._handlers:
-            signal.signal(number, _noted)
+            _set(number, _noted)
         reactor.add(self._read_fd, READ, self._on_signals)
         unblock_all()
 
@@ -49,6 +49,12 @@ class Signals:
         self._reactor.remove(self._read_fd)
         os.close(self._read_fd)
         os.close(self._write_fd)
+
+
+def _set(number: int, handler: Callable[[int, object], None] | signal.Handlers) -> None:
+    # A child has its master's handlers, and finds out for a tenth of what setting them again costs.
+    if getsignal(number) != handler:
+        signal.signal(number, handler)
 
 
 def block_all() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from socket import SocketType
 from typing import Protocol
 
 from mailproxy.base.errors import PeerViolation
@@ -32,6 +33,7 @@ _RECONNECT_MAX_S = 1.0
 # A request made while auth is away waits this long for it to come back.
 _ABSENCE_S = 5.0
 _READ_BYTES = 65536
+_NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 class Asker(Protocol):
@@ -63,7 +65,7 @@ class AuthLink:
         self._log = log
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_news = on_news
-        self._socket: socket.socket | None = None
+        self._socket: SocketType | None = None
         self._is_ready = False
         self._in = b""
         self._out: list[bytes] = []
@@ -95,7 +97,7 @@ class AuthLink:
         self._reconnect = None
         link = None
         try:
-            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            link = SocketType(socket.AF_UNIX, _NON_BLOCKING_STREAM)
             link.connect(self._path)
         except OSError as error:
             if link is not None:

@@ -93,7 +93,8 @@ class Generation:
     # -- login workers ------------------------------------------------------------------------------------
 
     def _prepare_filter(self) -> None:
-        if any(settings.login_seccomp for settings in self.settings.logins) and not syscall_filter.program():
+        is_wanted = any(settings.login_seccomp for settings in self.settings.logins)
+        if is_wanted and syscall_filter.loadable() is None:
             self._log(
                 Level.INFO, "login_seccomp: pyseccomp or libseccomp is missing: system calls are not filtered"
             )
@@ -103,6 +104,7 @@ class Generation:
         self._listeners = listeners
         self._serves_logins = True
         self._prepare_filter()
+        child.account.cache_clear()
         for settings in self.settings.logins:
             self._groups[settings.protocol] = GroupPolicy(
                 settings.login_processes_count,
@@ -161,7 +163,6 @@ class Generation:
 
     def _prepare_worker(self, settings: LoginSettings) -> login.Worker:
         """Make what every worker of a group begins as."""
-        child.account.cache_clear()
         if settings.login_user:
             with contextlib.suppress(KeyError):  # The child says so.
                 child.account(settings.login_user)

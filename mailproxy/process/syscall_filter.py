@@ -43,8 +43,8 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_prctl = ctypes.CDLL(None).prctl
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 @cache
@@ -62,7 +62,7 @@ def begin() -> tuple[int, int]:
 
 @cache
 def program() -> bytes:
-    """Return the compiled filter, empty where library or kernel lacks it; the master asks before it forks."""
+    """Return the compiled filter, empty where library or kernel lacks it."""
     pid, read_fd = begin()
     with os.fdopen(read_fd, "rb") as pipe:
         found = pipe.read()
@@ -96,13 +96,19 @@ def _compile() -> bytes:
         return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
+@cache
+def loadable() -> _Program | None:
+    """Return the filter as the kernel takes it, if there is one; the master asks before it forks."""
+    found = program()
+    return _Program(len(found) // _INSTRUCTION_BYTES, found) if found else None
+
+
 def forbid(*, others: bool) -> None:
     """Give up new privileges and core dumps, and with `others` all other system calls, where that can be had.
 
     No set-uid program gives this process rights from here on, and its memory is open to root alone.
     """
-    _libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    if others and (found := program()):
-        filled = _Program(len(found) // _INSTRUCTION_BYTES, found)
-        _libc.prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filled), 0, 0)
+    _prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+    if others and (filled := loadable()) is not None:
+        _prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filled), 0, 0)
