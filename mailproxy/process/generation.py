@@ -21,6 +21,7 @@ from mailproxy.process.certificates import Certificates
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.login_policy import make_policy
 from mailproxy.process.question import Question
+from mailproxy.process.rehearsal import rehearse
 from mailproxy.process.spawner import Child, HasFileno, Spawner
 from mailproxy.process.user_ip_table import UserIpTable
 from mailproxy.session.policy import Policy, words_of_backends
@@ -166,6 +167,8 @@ class Generation:
         if settings.login_user:
             with contextlib.suppress(KeyError):  # The child says so.
                 child.account(settings.login_user)
+        if settings.login_process_per_connection:
+            rehearse(settings)
         return login.Worker(
             settings,
             [self._listeners.by_address[address] for address in settings.listen],

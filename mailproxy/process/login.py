@@ -90,11 +90,12 @@ class Worker:
         policy: Policy,
         user_ips: UserIpTable | None = None,
         inlet: socket.socket | None = None,
+        log_fd: int = 2,
     ) -> None:
         self._settings = settings
         self.service = settings.protocol.encode()
         self.reactor = Reactor(opened=False)
-        self._log_lines = child.ChildLog(call_later=self.reactor.call_later, opened=False)
+        self._log_lines = child.ChildLog(log_fd, call_later=self.reactor.call_later, opened=False)
         self.log = self._log_lines.write
         self._master = MasterLink(self.reactor, self.log, self._on_order, self._lose_master)
         self.pipes = PipePool()
@@ -112,10 +113,8 @@ class Worker:
         stock_words = min(self._limit, _STOCK_WORDS)
         self.tags = _RandomWords(_TAG_CHARS, stock_words)
         self._session_ids = _RandomWords(_SESSION_ID_CHARS, stock_words)
-        self.auths = [
-            AuthGroup(self.reactor, shares, self.log, self._on_auth_ready, self._limit_policy)
-            for shares in auths
-        ]
+        ready = self._on_auth_ready
+        self.auths = [AuthGroup(self.reactor, one, self.log, ready, self._limit_policy) for one in auths]
         self._auth_of: dict[bytes, AuthGroup] = {}
         self._auths_awaited = len(self.auths)
         self._pid = 0
@@ -145,7 +144,7 @@ class Worker:
         )
 
     def run(self, channel: socket.socket) -> None:
-        """Be the worker from fork to exit. Descriptor 2 is the log."""
+        """Be the worker from fork to exit."""
         settings = self._settings
         set_title(f"{settings.protocol}-login")
         child.no_core_dump()
@@ -153,23 +152,23 @@ class Worker:
         child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
         child.limit_memory(settings.login_process_size_mib)
         child.forbid_processes()
-        self.reactor.open()
-        self._log_lines.open()
         syscall_filter.forbid(others=settings.login_seccomp)
-        self._serve(channel)
-
-    def _serve(self, channel: socket.socket) -> None:
-        """Serve until told to leave and nothing is left to carry."""
-        self._pid = os.getpid()
-        self._master.open(channel)
+        self.open(channel)
         self._signals = Signals(
             self.reactor,
             {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
         )
-        for group in self.auths:
-            group.connect()
         self.reactor.run()
         self._log_lines.flush()
+
+    def open(self, channel: socket.socket) -> None:
+        """Have descriptors of one's own, and begin to connect to auth."""
+        self._pid = os.getpid()
+        self.reactor.open()
+        self._log_lines.open()
+        self._master.open(channel)
+        for group in self.auths:
+            group.connect()
 
     # -- auth ---------------------------------------------------------------------------------------------
 

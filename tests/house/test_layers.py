@@ -52,7 +52,13 @@ SHARED_BY_SHELLS = {
     "syscall_filter",
 }
 # The places that know what each kind of child runs.
-WIRING = {("auth_processes", "auth"), ("generation", "login"), ("generation", "login_policy")}
+WIRING = {
+    ("auth_processes", "auth"),
+    ("generation", "login"),
+    ("generation", "login_policy"),
+    ("rehearsal", "login"),
+    ("rehearsal", "login_policy"),
+}
 # What they load when a configuration asks for it: drivers, libraries for hashes.
 REGISTRIES = {"mailproxy.passdb", "mailproxy.userdb", "mailproxy.auth.schemes"}
 BANNED = ("asyncio", "random")
