@@ -20,7 +20,7 @@ from mailproxy.ipc import log_frames
 from mailproxy.ipc.escape import escape
 from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.net.signals import unblock_all
-from mailproxy.process import child, login, login_policy
+from mailproxy.process import child, login, login_policy, syscall_filter
 from tests.harness.session_recorder import CAPABILITY, FLAGS
 from tests.harness.transcript import Step, Transcript, auth_message, unescape
 
@@ -165,6 +165,7 @@ class SocketRun:
         listener = self._client_listener = self._listener()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._close.enter_context(ours)
+        syscall_filter.loadable()  # As the master does: a worker cannot compile it any more.
         pid = os.fork()
         if pid:
             theirs.close()
