@@ -140,7 +140,7 @@ sys.exit(cli.main())
 FAULTS = {
     "hangs": ("signal.pause()", "the new master was not ready within 2 s"),
     "dies": ("os._exit(3)", "the new master ended before it was ready"),
-    "workers die": ("login.Worker._serve = lambda *_: sys.exit(3)", "(login) ended before it was ready"),
+    "workers die": ("login.Worker.run = lambda *_: sys.exit(3)", "(login) ended before it was ready"),
     "says nothing": ("predecessor.Predecessor.say_ready = lambda *_: None", "not ready within 2 s"),
 }
 KEPT = "Upgrade failed, keeping the running version"
