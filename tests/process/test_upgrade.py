@@ -315,13 +315,6 @@ def test_the_old_master_is_killed_in_the_middle(new_arena: NewArena) -> None:
     assert f"already running with PID {arena.proxy.pid} " in done.stderr
 
 
-@pytest.mark.stress
-@pytest.mark.timeout(900)
-def test_twenty_upgrades(arena: Arena) -> None:
-    """F12, C2: as the short one above, with 200 idle and 20 busy sessions."""
-    go_through(arena, upgrades=20, idle_count=200, busy_count=20)
-
-
 def test_sessions_are_spread_over_the_new_workers(new_arena: NewArena) -> None:
     """X15: none has more than twice its share."""
     arena = new_arena("login_processes_count = 4")
