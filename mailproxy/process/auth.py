@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 
 from mailproxy.auth.cache import AuthCache
@@ -26,16 +25,17 @@ from mailproxy.auth.pool import Pool
 from mailproxy.auth.request import Request
 from mailproxy.auth.resolver import Resolver
 from mailproxy.auth.schemes import load_libraries
-from mailproxy.base.errors import ConfigError, PeerViolation, Problem
+from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.level import Level
 from mailproxy.base.limits import FAILURE_TICK_S
 from mailproxy.config.settings import AuthSettings
-from mailproxy.ipc.status import Order, State, Status, parse_order, render_status
+from mailproxy.ipc.status import Order, State
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import Signals
 from mailproxy.passdb import open_passdb
 from mailproxy.process.auth_client import AuthClient, Shared
 from mailproxy.process.inquiry_link import InquiryLink
+from mailproxy.process.master_link import MasterLink
 from mailproxy.process.prober import Prober
 from mailproxy.process.question import Question
 from mailproxy.userdb import open_userdb
@@ -115,6 +115,7 @@ class _Server:
         self._listeners = list(listeners)
         self._channel = channel
         self._reactor = Reactor()
+        self._master = MasterLink(self._reactor, log, self._on_order, self._retire)
         self._pool = Pool(settings.worker_max_count)
         self._dns_pool = Pool(_DNS_THREADS)
         self._cache = _open_cache(settings)
@@ -155,8 +156,7 @@ class _Server:
         signals = Signals(reactor, handlers)
         for pool in (self._pool, self._dns_pool):
             reactor.add(pool.fileno(), READ, partial(self._on_results, pool))
-        self._channel.setblocking(False)
-        reactor.add(self._channel.fileno(), READ, self._on_channel)
+        self._master.open(self._channel)
         for listener in self._listeners:
             listener.setblocking(False)
             self._watch(listener)
@@ -204,21 +204,7 @@ class _Server:
         self._engine.now = self._reactor.now
         pool.collect()
 
-    def _on_channel(self, _events: int) -> None:
-        fds: list[int] = []
-        try:
-            packet, fds, _, _ = socket.recv_fds(self._channel, 64, 1)
-        except BlockingIOError:
-            return
-        except OSError:
-            packet = b""
-        if not packet:
-            self._reactor.remove(self._channel.fileno())
-            return self._retire()
-        try:
-            order, _ = parse_order(packet)
-        except PeerViolation as violation:
-            return self._log(Level.ERROR, f"master: {violation}")
+    def _on_order(self, order: Order, _argument: bytes, fds: list[int]) -> None:
         if order is Order.RETIRE:
             self._retire()
         elif order is Order.PING:
@@ -233,8 +219,7 @@ class _Server:
         return Explanation(self._settings, self._chain, self._pool.submit, self._resolve, now_s, on_end)
 
     def _report(self) -> None:
-        with suppress(OSError):
-            self._channel.send(render_status(Status(State.LISTENING, 0, 0)))
+        self._master.say(State.LISTENING, 0, 0)
 
     def _retire(self) -> None:
         if self._retiring:

@@ -1,4 +1,4 @@
-"""A worker's end of the socket pair to the master: its state goes up, orders come down."""
+"""A child's end of the socket pair to the master: its state goes up, orders come down."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ SHARED_BY_SHELLS = {
     "child",
     "title",
     "backend_link",
+    "master_link",
     "own_fault",
     "source_addresses",
     "question",
