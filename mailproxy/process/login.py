@@ -37,6 +37,7 @@ from mailproxy.process.connection import Connection
 from mailproxy.process.handover import Handover
 from mailproxy.process.login_policy import make_policy
 from mailproxy.process.master_link import MasterLink
+from mailproxy.process.random_words import RandomWords
 from mailproxy.process.roster import RelayInfo, Roster
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
@@ -51,22 +52,8 @@ _SESSION_ID_CHARS = 16
 _STOCK_WORDS = 128
 
 
-class _RandomWords:
-    """Unguessable upper-case words, as many for one system call as are likely to be used.
-
-    Not by the module `secrets`: it imports `random`, which seeds itself in each forked child, for 0.2 ms.
-    """
-
-    def __init__(self, length_chars: int, stock_words: int) -> None:
-        self._length_chars = length_chars
-        self._stock_bytes = length_chars * stock_words // 2
-        self._stock: list[str] = []
-
-    def next(self) -> str:
-        if not self._stock:
-            text, step = os.urandom(self._stock_bytes).hex().upper(), self._length_chars
-            self._stock = [text[i : i + step] for i in range(0, len(text), step)]
-        return self._stock.pop()
+def _ignore() -> None:
+    """What a terminal or an administrator sends to all processes is the master's affair."""
 
 
 class Worker:
@@ -97,9 +84,14 @@ class Worker:
         self.reactor = Reactor(opened=False)
         self._log_lines = child.ChildLog(log_fd, call_later=self.reactor.call_later, opened=False)
         self.log = self._log_lines.write
+        self._signals = Signals(
+            self.reactor,
+            {signal.SIGTERM: self._terminate, signal.SIGINT: _ignore, signal.SIGHUP: _ignore},
+            opened=False,
+        )
         self._master = MasterLink(self.reactor, self.log, self._on_order, self._lose_master)
         self.pipes = PipePool()
-        self.policy = self._whole_policy = policy
+        self.policy = policy
         self.sessions: dict[Arrival | Connection, None] = {}
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
@@ -111,8 +103,8 @@ class Worker:
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
         self.places = Places(user_ips, self.service, settings.mail_max_userip_connections)
         stock_words = min(self._limit, _STOCK_WORDS)
-        self.tags = _RandomWords(_TAG_CHARS, stock_words)
-        self._session_ids = _RandomWords(_SESSION_ID_CHARS, stock_words)
+        self.tags = RandomWords(_TAG_CHARS, stock_words)
+        self._session_ids = RandomWords(_SESSION_ID_CHARS, stock_words)
         ready = self._on_auth_ready
         self.auths = [AuthGroup(self.reactor, one, self.log, ready, self._limit_policy) for one in auths]
         self._auth_of: dict[bytes, AuthGroup] = {}
@@ -143,25 +135,21 @@ class Worker:
             *(self.relay_ended, self._on_handed_over, self.log),
         )
 
-    def run(self, channel: socket.socket) -> None:
+    def run(self, channel: SocketType) -> None:
         """Be the worker from fork to exit."""
         settings = self._settings
         set_title(f"{settings.protocol}-login")
-        child.no_core_dump()
         os.chdir(settings.login_dir)
         child.become(settings.login_user, chroot=settings.login_dir if settings.login_chroot else "")
         child.limit_memory(settings.login_process_size_mib)
         child.forbid_processes()
         syscall_filter.forbid(others=settings.login_seccomp)
         self.open(channel)
-        self._signals = Signals(
-            self.reactor,
-            {signal.SIGTERM: self._terminate, signal.SIGINT: lambda: None, signal.SIGHUP: lambda: None},
-        )
+        self._signals.open()
         self.reactor.run()
         self._log_lines.flush()
 
-    def open(self, channel: socket.socket) -> None:
+    def open(self, channel: SocketType) -> None:
         """Have descriptors of one's own, and begin to connect to auth."""
         self._pid = os.getpid()
         self.reactor.open()
@@ -180,7 +168,6 @@ class Worker:
             self._auth_of = {m.name: group for group in groups for m in group.mechanisms}
             if mechanisms != self.policy.mechanisms:
                 self.policy = make_policy(self._settings, list(mechanisms.values()), self.tls is not None)
-            self._whole_policy = self.policy
             self._limit_policy()
             self._settle()
 
@@ -188,7 +175,7 @@ class Worker:
         """Offer no more than what auth knows every backend to have."""
         if self._settings.capability_is_limited and self._auths_awaited == 0:
             lacking = [group.lacking(self.service) for group in self.auths]
-            self.policy = self._whole_policy.without(frozenset().union(*lacking))
+            self.policy.limit(frozenset().union(*lacking))
 
     def link_for(self, mechanism: bytes, response: bytes | None) -> AuthLink:
         """Return the link to the user's process of the first auth section that offers the mechanism."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from mailproxy.auth.shares import Shares
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
-from mailproxy.ipc.auth_server_lines import render_greeting
+from mailproxy.ipc.auth_server_lines import render_greeting, render_lacking
 from mailproxy.net.seen_certificates import SeenCertificates
 from mailproxy.process.login import Worker
 from mailproxy.process.login_policy import make_policy
@@ -71,7 +71,9 @@ def _play(settings: LoginSettings, policy: Policy, stack: ExitStack) -> None:
 
     turn()
     auth = _accept(stack, auths)
-    auth.send(render_greeting([_MECHANISM], 1, 1))
+    # Mostly some backend lacks something, and then each worker works out what its client may be told.
+    lacking = render_lacking(settings.protocol.encode(), [b"SORT", b"TOP"])
+    auth.send(render_greeting([_MECHANISM], 1, 1, lacking))
     turn()
     client = stack.enter_context(socket.create_connection(place, _PATIENCE_S))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -41,7 +40,7 @@ class _Kind(NamedTuple):
 
 
 class Policy:
-    """Immutable after construction and shared by all sessions of a worker."""
+    """Shared by all sessions of a worker; but for `limit` it does not change after construction."""
 
     __slots__ = (
         "_disable_plaintext_auth",
@@ -51,6 +50,7 @@ class Policy:
         "_in_greeting",
         "_tls_available",
         "_tls_required",
+        "_words",
         "apop_offered",
         "backend",
         "backend_port",
@@ -129,7 +129,7 @@ class Policy:
         self.log_line = LogLine(log_format_elements, log_format)
         self._greeting = greeting.encode("utf-8", "surrogateescape")
         self._in_greeting = greeting_capability
-        self._fixed = _words(capability)
+        self._words = self._fixed = _words(capability)
         self._disable_plaintext_auth = disable_plaintext_auth
         self._tls_available = tls_available
         self._tls_required = tls_required
@@ -138,18 +138,15 @@ class Policy:
             kind: self._face(kind) for kind in map(_Kind._make, product((False, True), repeat=3))
         }
 
-    def without(self, lacking: Collection[bytes]) -> Policy:
-        """Return the same with fewer capabilities for clients; `lacking` is upper case.
+    def limit(self, lacking: Collection[bytes]) -> None:
+        """Tell clients of no capability in `lacking`, which is upper case, and of all others from now on.
 
-        It may be made for a single login, so faces are made when they are asked for.
+        A process per connection does so for its single login, so faces are made when they are asked for.
         """
-        fixed = [word for word in self._fixed if word.upper() not in lacking]
-        if fixed == self._fixed:
-            return self
-        limited = copy.copy(self)
-        limited._fixed = fixed
-        limited._faces = {}
-        return limited
+        fixed = [word for word in self._words if word.upper() not in lacking]
+        if fixed != self._fixed:
+            self._fixed = fixed
+            self._faces.clear()
 
     def face(self, client: Client) -> Face:
         """Return what a client may be told, as he is connected now."""
