@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]
+from _signal import getsignal, pthread_sigmask, set_wakeup_fd  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping
+from os import pipe2
 
 from mailproxy.net.reactor import READ, Reactor
 
 # The public functions turn each number into an enum member, which fails for the half of them that have no
 # name: 0.2 ms of a fork, in parent and child together.
 _ALL = tuple(int(number) for number in signal.valid_signals())
+_SIGPIPE, _SIG_IGN = int(signal.SIGPIPE), int(signal.SIG_IGN)
+_SIG_BLOCK, _SIG_SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
+_PIPE_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 Handlers = Mapping[signal.Signals, Callable[[], None]]
 
@@ -23,23 +27,32 @@ def _noted(_number: int, _frame: object) -> None:
 class Signals:
     """Calls one handler per signal and batch, so that a storm of one signal is one event.
 
-    Owns its pipe. One per process, for the process's life. SIGPIPE is ignored.
+    Owns its pipe. One per process, for the process's life. SIGPIPE is ignored. Where a process per connection
+    is to have one, the master makes it, not `opened`, and the child opens it.
     """
 
-    def __init__(self, reactor: Reactor, handlers: Handlers) -> None:
+    def __init__(self, reactor: Reactor, handlers: Handlers, *, opened: bool = True) -> None:
         self._reactor = reactor
-        self._handlers = dict(handlers)
-        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        _set(signal.SIGPIPE, signal.SIG_IGN)
+        self._handlers: dict[int, Callable[[], None]] = {int(number): handlers[number] for number in handlers}
+        if opened:
+            self.open()
+
+    def open(self) -> None:
+        """Take signals from now on."""
+        self._read_fd, self._write_fd = pipe2(_PIPE_FLAGS)
+        set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        # A child has its master's handlers, and finds out for a tenth of what setting them again costs.
+        if getsignal(_SIGPIPE) != _SIG_IGN:
+            signal.signal(_SIGPIPE, _SIG_IGN)
         for number in self._handlers:
-            _set(number, _noted)
-        reactor.add(self._read_fd, READ, self._on_signals)
-        unblock_all()
+            if getsignal(number) is not _noted:
+                signal.signal(number, _noted)
+        self._reactor.add(self._read_fd, READ, self._on_signals)
+        pthread_sigmask(_SIG_SETMASK, ())
 
     def _on_signals(self, _events: int) -> None:
         for number in dict.fromkeys(os.read(self._read_fd, 4096)):
-            handler = self._handlers.get(signal.Signals(number))
+            handler = self._handlers.get(number)
             if handler is not None:
                 handler()
 
@@ -51,17 +64,11 @@ class Signals:
         os.close(self._write_fd)
 
 
-def _set(number: int, handler: Callable[[int, object], None] | signal.Handlers) -> None:
-    # A child has its master's handlers, and finds out for a tenth of what setting them again costs.
-    if getsignal(number) != handler:
-        signal.signal(number, handler)
-
-
 def block_all() -> None:
     """Hold every signal back until a `Signals` is made: around a fork none may find a parent's handler."""
-    pthread_sigmask(int(signal.SIG_BLOCK), _ALL)
+    pthread_sigmask(_SIG_BLOCK, _ALL)
 
 
 def unblock_all() -> None:
     """Let signals in again."""
-    pthread_sigmask(int(signal.SIG_SETMASK), ())
+    pthread_sigmask(_SIG_SETMASK, ())

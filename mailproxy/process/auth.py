@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from socket import SocketType
 
 from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import Chain, open_chain
@@ -56,7 +57,7 @@ _DNS_THREADS = 8
 def run(
     settings: AuthSettings,
     listeners: list[socket.socket],
-    channel: socket.socket,
+    channel: SocketType,
     log: Log,
     confine: Callable[[], None],
     questions: Mapping[str, Question],
@@ -105,7 +106,7 @@ class _Server:
         chain: Chain,
         offers: dict[bytes, Offer],
         listeners: list[socket.socket],
-        channel: socket.socket,
+        channel: SocketType,
         log: Log,
         questions: Mapping[str, Question],
     ) -> None:

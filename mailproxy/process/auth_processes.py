@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from socket import SocketType
 
 from mailproxy.base.level import Level
 from mailproxy.config.settings import AuthSettings, Settings
@@ -80,9 +81,8 @@ class AuthProcesses:
         if self.is_retired:
             return
 
-        def body(channel: socket.socket) -> None:
+        def body(channel: SocketType) -> None:
             set_title(place.role)
-            child.no_core_dump()
             section = place.section
 
             def confine() -> None:

@@ -1,14 +1,33 @@
-"""What every child does first: keep only its own descriptors, then give up its rights."""
+"""What every child does first: keep only its own descriptors, then give up its rights.
+
+A process per connection does this for a single login. The interpreter has not adapted code that runs once, so
+each name that it looks up in a module, and each function it calls, is a page of the master's that is copied
+for a reference count, 2 to 3 us: hence the names that are imported one by one, and no context managers.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pwd
-import resource
 from collections.abc import Callable, Iterable
 from functools import cache
+from os import (
+    O_RDWR,
+    chdir,
+    close,
+    closerange,
+    devnull,
+    dup2,
+    geteuid,
+    setgroups,
+    setresgid,
+    setresuid,
+    setuid,
+)
+from os import chroot as enter
+from os import open as open_fd
+from resource import RLIMIT_AS, RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_NPROC, getrlimit, setrlimit
 
 from mailproxy.base.level import Level
 from mailproxy.ipc import log_frames
@@ -98,26 +117,27 @@ class ChildLog:
 def keep_only(fds: Iterable[int]) -> None:
     """Close every descriptor but 0 to 2 and these."""
     low = 3
-    for fd in sorted(set(fds) | {2}):
+    for fd in sorted(fds):
         if fd >= low:
-            os.closerange(low, fd)
+            closerange(low, fd)
             low = fd + 1
-    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 1)
+    closerange(low, getrlimit(RLIMIT_NOFILE)[1] + 1)
 
 
 def wire_standard_fds(log_fd: int) -> None:
     """Nothing to read, nowhere to print, and stderr into the log: a traceback must not be lost."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.dup2(log_fd, 2)
-    os.close(null)
+    null = open_fd(devnull, O_RDWR)
+    dup2(null, 0)
+    dup2(null, 1)
+    dup2(log_fd, 2)
+    close(null)
 
 
 @cache
-def account(user: str) -> pwd.struct_passwd:
-    """Look a user up, once; the master does so before it forks. Raises KeyError."""
-    return pwd.getpwnam(user)
+def account(user: str) -> tuple[int, int]:
+    """Look a user's uid and gid up, once; the master does so before it forks. Raises KeyError."""
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid
 
 
 def become(user: str, *, extra_groups: bool = False, chroot: str = "") -> None:
@@ -126,42 +146,48 @@ def become(user: str, *, extra_groups: bool = False, chroot: str = "") -> None:
     `extra_groups` keeps the user's supplementary groups. Raises OSError, or KeyError for an unknown user;
     RuntimeError when root could be had back.
     """
-    if os.geteuid() != 0:
+    if geteuid() != 0:
         return
     # Looked up first: inside the new root there is no user database.
-    entry = account(user) if user else None
-    groups = os.getgrouplist(user, entry.pw_gid) if entry and extra_groups else []
+    uid, gid = account(user) if user else (0, 0)
+    groups = os.getgrouplist(user, gid) if user and extra_groups else []
     if chroot:
-        os.chroot(chroot)
-        os.chdir("/")
-    if entry is None or entry.pw_uid == 0:
+        enter(chroot)
+        chdir("/")
+    if uid == 0:
         return
-    os.setgroups(groups)
-    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    with contextlib.suppress(PermissionError):
-        os.setuid(0)
-        raise RuntimeError("root could be had back")
+    setgroups(groups)
+    setresgid(gid, gid, gid)
+    setresuid(uid, uid, uid)
+    try:
+        setuid(0)
+    except PermissionError:
+        return
+    raise RuntimeError("root could be had back")
 
 
 def forbid_processes() -> None:
     """No fork from here on. Root is not held by this limit, so call it for those who gave root up."""
-    if os.geteuid() != 0:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if geteuid() != 0:
+        _limit(RLIMIT_NPROC, 0)
 
 
 def limit_memory(size_mib: int) -> None:
     """Bound the address space; 0 means no limit."""
     if size_mib:
-        size_bytes = size_mib << 20
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
+        _limit(RLIMIT_AS, size_mib << 20)
+
+
+def _limit(what: int, limit: int) -> None:
+    try:
+        setrlimit(what, (limit, limit))
+    except (ValueError, OSError):
+        return  # A stricter one holds.
 
 
 def no_core_dump() -> None:
-    """Keep passwords in memory out of core files."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Keep passwords in memory out of core files, of this process and its children."""
+    setrlimit(RLIMIT_CORE, (0, 0))
 
 
 def out_of_descriptors(error: OSError) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 from collections.abc import Callable
+from socket import SocketType
 
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
@@ -191,7 +191,7 @@ class Generation:
         if self._user_ips is not None and settings.mail_max_userip_connections:
             keeps.append(self._user_ips)
 
-        def body(channel: socket.socket) -> None:
+        def body(channel: SocketType) -> None:
             sys.unraisablehook = forgive_odd_names
             worker.run(channel)
 

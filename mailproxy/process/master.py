@@ -23,7 +23,7 @@ from mailproxy.ipc.handover import Facts
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
-from mailproxy.process import census, deposit, run_dir, withdrawal
+from mailproxy.process import census, child, deposit, run_dir, withdrawal
 from mailproxy.process.activation import Passed, as_sockets, passed_fds
 from mailproxy.process.certificate_watch import CertificateWatch
 from mailproxy.process.certificates import Certificates
@@ -121,6 +121,7 @@ class Master:
         os.umask(0o077)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        child.no_core_dump()
         set_title("master")
         self._log(Level.INFO, f"mailproxy v{mailproxy.__version__} starting up")
         for warning in self._start_warnings:

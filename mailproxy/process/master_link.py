@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
+from socket import SocketType
 
 from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
@@ -28,14 +29,14 @@ class MasterLink:
         on_lost: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._channel: socket.socket
+        self._channel: SocketType
         self._log = log
         self._on_order = on_order
         self._on_lost = on_lost
         self.said: State | None = None
         """The state that the master knows."""
 
-    def open(self, channel: socket.socket) -> None:
+    def open(self, channel: SocketType) -> None:
         """Listen to orders from now on."""
         self._channel = channel
         self._reactor.add(self._channel.fileno(), READ, self._on_readable)
@@ -56,7 +57,13 @@ class MasterLink:
     def _on_readable(self, _events: int) -> None:
         fds: list[int] = []
         try:
-            packet, fds, _, _ = socket.recv_fds(self._channel, _PACKET_BYTES, _FDS, socket.MSG_DONTWAIT)
+            # SocketType is what socket.socket wraps, and all that these two functions use.
+            packet, fds, _, _ = socket.recv_fds(
+                self._channel,  # type: ignore[arg-type]
+                _PACKET_BYTES,
+                _FDS,
+                socket.MSG_DONTWAIT,
+            )
         except BlockingIOError:
             return
         except OSError:

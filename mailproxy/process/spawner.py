@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import traceback
+from _signal import set_wakeup_fd  # type: ignore[import-not-found]
+from _socket import socketpair
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from socket import SocketType
 from typing import NoReturn, Protocol
 
 from mailproxy.base.errors import PeerViolation
@@ -16,7 +19,7 @@ from mailproxy.ipc import log_frames
 from mailproxy.ipc.status import Order, State, Status, parse_status, render_order
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import block_all, unblock_all
-from mailproxy.process import child
+from mailproxy.process.child import keep_only, wire_standard_fds
 from mailproxy.process.log_sink import LogSink
 
 EXIT_FATAL = 89
@@ -37,11 +40,12 @@ _SIGNAL_REASONS = {
     "SIGSYS": "a system call that is forbidden",
 }
 _READ_BYTES = 65536
+_AF_UNIX, _SEQPACKET = int(socket.AF_UNIX), int(socket.SOCK_SEQPACKET)
 _NEWBORN = Status(State.STARTING, 0, 0)
 
 OnStatus = Callable[["Child", Status], None]
 OnDeath = Callable[["Child", bool], None]
-Body = Callable[[socket.socket], None]
+Body = Callable[[SocketType], None]
 
 
 class HasFileno(Protocol):
@@ -59,7 +63,7 @@ class Child:
     role: str
     kind: str
     owner: object
-    channel: socket.socket
+    channel: SocketType
     born_at_s: float
     status: Status = _NEWBORN
     """What it said last."""
@@ -74,7 +78,8 @@ class Child:
         packet = render_order(order, argument)
         try:
             if fds:
-                socket.send_fds(self.channel, [packet], fds, socket.MSG_DONTWAIT)
+                # SocketType is what socket.socket wraps, and all that this function uses.
+                socket.send_fds(self.channel, [packet], fds, socket.MSG_DONTWAIT)  # type: ignore[arg-type]
             else:
                 self.channel.send(packet, socket.MSG_DONTWAIT)
         except OSError:
@@ -125,7 +130,8 @@ class Spawner:
         pipe = self._pipes.get(role)
         if pipe is None:
             pipe = self._pipes[role] = _LogPipe(self._reactor, self._sink, role)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Not socket.socketpair: its wrappers cost 10 us a child.
+        ours, theirs = socketpair(_AF_UNIX, _SEQPACKET, 0)
         # A signal in between would find the parent's handlers in the child.
         block_all()
         try:
@@ -228,13 +234,13 @@ def _name(number: int) -> str:
     return f"{number} ({name}: {meaning})" if meaning else f"{number} ({name})"
 
 
-def _be_child(log_fd: int, channel: socket.socket, keeps: Sequence[HasFileno], body: Body) -> NoReturn:
+def _be_child(log_fd: int, channel: SocketType, keeps: Sequence[HasFileno], body: Body) -> NoReturn:
     """Run `body` and end at once: no handler, buffer or object of the parent may act in the child."""
     status = EXIT_BUG
     try:
-        signal.set_wakeup_fd(-1)
-        child.wire_standard_fds(log_fd)
-        child.keep_only([channel.fileno(), *(kept.fileno() for kept in keeps)])
+        set_wakeup_fd(-1)
+        wire_standard_fds(log_fd)
+        keep_only([channel.fileno(), *(kept.fileno() for kept in keeps)])
         body(channel)
         status = 0
     except SystemExit as leaving:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import SocketType
 
 import pytest
 
@@ -70,12 +70,12 @@ def family(tmp_path: Path) -> Iterator[Family]:
     family.close()
 
 
-def sleep(_channel: socket.socket) -> None:
+def sleep(_channel: SocketType) -> None:
     time.sleep(60)
 
 
 def test_a_child_that_reports_and_leaves(family: Family) -> None:
-    def body(channel: socket.socket) -> None:
+    def body(channel: SocketType) -> None:
         ChildLog().write(Level.INFO, "hello")
         channel.send(render_status(Status(State.FULL, 1, 2)))
 
@@ -87,7 +87,7 @@ def test_a_child_that_reports_and_leaves(family: Family) -> None:
 
 
 def test_orders_reach_the_child(family: Family) -> None:
-    def body(channel: socket.socket) -> None:
+    def body(channel: SocketType) -> None:
         ChildLog().write(Level.INFO, parse_order(channel.recv(64))[0].name)
 
     family.spawn(body).order(Order.RETIRE)
@@ -123,7 +123,7 @@ def test_what_is_said_of_a_killed_child(family: Family) -> None:
 
 
 def test_a_traceback_comes_before_the_word_of_the_death(family: Family) -> None:
-    def body(_channel: socket.socket) -> None:
+    def body(_channel: SocketType) -> None:
         sys.stderr = os.fdopen(2, "w", 1)  # not the test's
         raise RuntimeError("broken on purpose")
 
@@ -152,7 +152,7 @@ def test_many_deaths_at_once_are_all_noticed(family: Family) -> None:
 def test_a_malformed_status_does_no_harm(family: Family, packet: bytes) -> None:
     """V14."""
 
-    def body(channel: socket.socket) -> None:
+    def body(channel: SocketType) -> None:
         channel.send(packet)
 
     born = family.spawn(body)
@@ -165,7 +165,7 @@ def test_a_child_holds_only_its_own(family: Family) -> None:
     """V05: standard descriptors and the channel; no sibling's end, no log file, no epoll of the parent."""
     family.spawn(sleep)
 
-    def body(channel: socket.socket) -> None:
+    def body(channel: SocketType) -> None:
         fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
         ChildLog().write(Level.INFO, f"holds {len(fds)} {channel.fileno() in fds}")
 
@@ -177,7 +177,7 @@ def test_a_child_holds_only_its_own(family: Family) -> None:
 def test_a_child_starts_with_signals_held_back(family: Family) -> None:
     """F09: none finds a handler of the parent."""
 
-    def body(_channel: socket.socket) -> None:
+    def body(_channel: SocketType) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         blocked = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
         ChildLog().write(Level.INFO, f"held {blocked}")
@@ -190,7 +190,7 @@ def test_a_child_starts_with_signals_held_back(family: Family) -> None:
 def test_a_flood_without_line_ends_is_cut(family: Family) -> None:
     """X10: the master's memory is bounded whatever a child writes."""
 
-    def body(_channel: socket.socket) -> None:
+    def body(_channel: SocketType) -> None:
         os.set_blocking(2, True)
         os.write(2, b"x" * 300_000 + b"\nend\n")
 
@@ -219,7 +219,7 @@ def test_a_fork_that_fails_leaves_nothing(family: Family, monkeypatch: pytest.Mo
 def test_a_child_that_never_stops_writing(family: Family) -> None:
     """X10: another one's death is told meanwhile, and the master goes on."""
 
-    def flood(_channel: socket.socket) -> None:
+    def flood(_channel: SocketType) -> None:
         os.set_blocking(2, True)
         os.dup2(2, 1)
         os.execvp("yes", ["yes"])
