@@ -16,35 +16,55 @@ from typing import Any
 RECORD_BYTES = 16384
 
 
+class _Socket(SocketType):
+    """The library remembers a socket weakly, which the bare class does not allow."""
+
+    __slots__ = ("__weakref__",)
+
+
 class TlsSocket:
     """Owns the socket it is made of. `handshake` first; then `recv` and `send` as on a socket.
 
     Raises OSError (ssl.SSLError among them) for what ends the connection and BlockingIOError for *later*.
+
+    It uses what `ssl.SSLSocket` wraps. That class makes three sockets of one, asks the system for what is known
+    and keeps a dictionary for each session.
     """
 
-    __slots__ = ("_is_over", "_tls", "waits_to_write")
+    __slots__ = ("__weakref__", "_is_over", "_sock", "_tls", "waits_to_write")
 
     def __init__(
         self, sock: SocketType, context: ssl.SSLContext, *, is_server: bool, name: str | None = None
     ) -> None:
         """Wrap a connected socket; `name` is whose certificate a client of TLS expects."""
-        # The TLS class takes a socket.socket over; this one costs nothing but its Python wrapper.
-        plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-        # The TLS class takes the mode of what it wraps, and would set the descriptor to blocking.
-        plain.setblocking(False)
-        try:
-            self._tls = context.wrap_socket(
-                plain, server_side=is_server, do_handshake_on_connect=False, server_hostname=name
-            )
-        except BaseException:
-            plain.close()
-            raise
+        self._sock = _Socket(sock.family, sock.type, sock.proto, sock.detach())
+        self._sock.setblocking(False)
         self._is_over = False
         self.waits_to_write = False
+        try:
+            if context.check_hostname and not name:
+                raise ValueError("a certificate is to be verified, but nobody says whose")
+            ascii_name = name.encode("idna").decode("ascii") if name else None
+            self._tls: Any = context._wrap_socket(  # type: ignore[attr-defined]
+                self._sock, is_server, ascii_name, owner=self
+            )
+        except BaseException:
+            self._sock.close()
+            raise
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The certificates in use; who chooses them by the name that a client wants sets others."""
+        context: ssl.SSLContext = self._tls.context
+        return context
+
+    @context.setter
+    def context(self, context: ssl.SSLContext) -> None:
+        self._tls.context = context
 
     def getpeername(self) -> Any:
         """Return the peer's address. Raises OSError when he is gone."""
-        return self._tls.getpeername()
+        return self._sock.getpeername()
 
     def handshake(self) -> bool:
         """Go on with the handshake; whether it is done."""
@@ -63,18 +83,22 @@ class TlsSocket:
         if self._is_over:
             return b""
         try:
-            return self._tls.recv(max(limit_bytes, RECORD_BYTES))
+            data: bytes = self._tls.read(max(limit_bytes, RECORD_BYTES))
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
+        except ssl.SSLEOFError:
+            return b""
+        return data
 
     def send(self, data: bytes, _flags: int = 0) -> int:
         """Write at most one record, flags or not. After BlockingIOError the same bytes must come again."""
         if self._is_over:
             raise BrokenPipeError(errno.EPIPE, "TLS has ended")
         try:
-            return self._tls.send(data)
+            sent_bytes: int = self._tls.write(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
+        return sent_bytes
 
     def say_goodbye(self) -> None:
         """Say close_notify to a peer who is silent; do not call it while he may be sending.
@@ -84,30 +108,29 @@ class TlsSocket:
         """
         try:
             if self._nothing_waits():
-                self._tls.unwrap()
+                self._tls.shutdown()
                 self._is_over = True
         except (OSError, ValueError):
             pass  # What was to be said is said: the peer has not answered yet.
 
     def shutdown(self, how: int) -> None:
         """Send a FIN; what the peer still sends can be read."""
-        # SSLSocket.shutdown would forget the keys, and with them what is still to be read.
-        SocketType.shutdown(self._tls, how)
+        self._sock.shutdown(how)
 
     def _nothing_waits(self) -> bool:
         try:
-            SocketType.recv(self._tls, 1, socket.MSG_PEEK)
+            self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         return False
 
     def fileno(self) -> int:
         """The socket's descriptor."""
-        return self._tls.fileno()
+        return self._sock.fileno()
 
     def close(self) -> None:
         """Close the socket."""
-        self._tls.close()
+        self._sock.close()
 
     def describe(self) -> str:
         """Name protocol and cipher, for the log."""
@@ -116,7 +139,8 @@ class TlsSocket:
 
     def peer_certificate(self) -> bytes:
         """Return the peer's certificate in DER, verified or not; empty without one."""
-        return self._tls.getpeercert(binary_form=True) or b""
+        certificate: bytes | None = self._tls.getpeercert(True)
+        return certificate or b""
 
     def peer_name(self) -> str:
         """Return the common name of a verified client certificate, empty without one."""

@@ -79,7 +79,7 @@ def test_a_fin_loses_nothing_that_is_on_its_way(pair: Pair) -> None:
 def test_goodbye_does_not_hurt_what_waits(pair: Pair) -> None:
     """R05: nor is it lost by a goodbye, which the library says by a call that also reads."""
     pair.peer.sendall(b"a APPEND ...\r\n")
-    wait_until("it is there", lambda: SocketType.recv(pair.ours._tls, 1, socket.MSG_PEEK))
+    wait_until("it is there", lambda: pair.ours._sock.recv(1, socket.MSG_PEEK))
     pair.ours.say_goodbye()
     pair.ours.shutdown(socket.SHUT_WR)
     assert received(pair.ours) == b"a APPEND ...\r\n"
@@ -100,7 +100,7 @@ def test_nothing_in_the_clear_is_read_behind_the_end(pair: Pair, says_goodbye: b
     with contextlib.suppress(OSError):
         pair.peer.unwrap()
     SocketType.send(pair.peer, b"a9 DELETE INBOX\r\n")
-    wait_until("it is there", lambda: len(SocketType.recv(pair.ours._tls, 99, socket.MSG_PEEK)) > 20)
+    wait_until("it is there", lambda: len(pair.ours._sock.recv(99, socket.MSG_PEEK)) > 20)
     if says_goodbye:
         pair.ours.say_goodbye()
     pair.ours.shutdown(socket.SHUT_WR)
