@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from mailproxy.base.text import printable
 
 INT_MAX = 2**31 - 1
 MANY = "__many__"
+# How like an unknown name a known one must be, from 0 to 1, to be proposed, and how many are at most.
+_LIKENESS = 0.75
+_PROPOSALS = 2
 _NUMBER = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
 
@@ -28,6 +33,14 @@ class Setting:
     minimum: int
     process_wide: bool
     ignored: str
+
+    @property
+    def allowed(self) -> str:
+        """What may be its value, in words."""
+        if self.type != "number":
+            return {"boolean": "yes or no"}.get(self.type, "any text")
+        unit = f" of {self.unit}" if self.unit else ""
+        return f"a number{unit}, at least {self.minimum}"
 
 
 def boolean(value: str, **_table: str) -> bool:
@@ -63,6 +76,12 @@ def string(value: str, **_table: str) -> str:
     return value
 
 
+def unknown_setting(name: str, known: Iterable[str]) -> str:
+    """Say that nobody knows the setting, in Dovecot's words, and which known names are much like it."""
+    near = get_close_matches(name, known, _PROPOSALS, _LIKENESS)
+    return f"Unknown setting: {printable(name)}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
+
+
 class Table:
     """One `configspec` file: which settings exist, where, of what type, and what they are when not set."""
 
@@ -88,14 +107,15 @@ class Table:
     def error(self, path: tuple[str, ...], name: str, value: str) -> str:
         """Say what is wrong with the value of a known setting, empty if nothing is."""
         check = self.section(path)[name]
+        shown = f"auth_{name}" if path[0] == "auth" and len(path) == 2 else name
         try:
             self.validator.check(check, value)
         except VdtValueTooSmallError:
-            return f"{name} must be at least {self.setting(path, name).minimum}"
+            return f"{shown} must be at least {self.setting(path, name).minimum}"
         except VdtValueTooBigError:
-            return f"{name} is too large: {printable(value)}"
+            return f"{shown} is too large: {printable(value)}"
         except ValidateError as error:
-            return str(error)
+            return f"{error} ({shown} takes {self.setting(path, name).allowed})"
         return ""
 
     def setting(self, path: tuple[str, ...], name: str) -> Setting:

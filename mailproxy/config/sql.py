@@ -6,7 +6,7 @@ from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.text import printable
 from mailproxy.config.lexer import Lexer, Where
 from mailproxy.config.settings import SqlSettings
-from mailproxy.config.spec import Table
+from mailproxy.config.spec import Table, unknown_setting
 
 DRIVERS = ("mysql", "pgsql", "sqlite")
 _PATH = ("sql", "")
@@ -27,7 +27,7 @@ class _SqlEvents:
         if self._level:
             return
         if key not in self.values:
-            self._problems.append(Problem(f"Unknown setting: {printable(key)}", where.file, where.line))
+            self._problems.append(Problem(unknown_setting(key, self.values), where.file, where.line))
             return
         self.values[key] = value
         self.where[key] = where

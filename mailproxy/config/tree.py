@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from configobj import ConfigObj
 from mailproxy.base.errors import Problem
 from mailproxy.base.text import printable
 from mailproxy.config.lexer import Where
-from mailproxy.config.spec import Table
+from mailproxy.config.spec import Table, unknown_setting
 
 Path = tuple[str, ...]
 PROTOCOLS = ("imap", "pop3")
@@ -215,7 +215,8 @@ class Tree:
         elif key == "login":
             self.warnings.append(DEPRECATED_LOGIN)
         elif name == key:
-            self._unknown(key, where)
+            names = (f"auth_{one}" for one in self._names(("auth", "")))
+            self._unknown(key, [*self._names(("protocol", "imap")), *names], where)
         elif sections:
             self._store(("auth", sections[-1]), name, value, where)
         elif self._valid(("auth", ""), name, value, where):
@@ -228,7 +229,7 @@ class Tree:
         self.free.append((section, key, value, where))
 
     def _set_nothing(self, key: str, _value: str, where: Where) -> None:
-        self._unknown(key, where)
+        self._unknown(key, (), where)
 
     def _store(self, path: Path, key: str, value: str, where: Where) -> None:
         if self._valid(path, key, value, where):
@@ -243,15 +244,19 @@ class Tree:
 
     def _valid(self, path: Path, key: str, value: str, where: Where) -> bool:
         if not self.table.has(path, key):
-            self._unknown(key, where)
+            self._unknown(key, self._names(path), where)
             return False
         error = self.table.error(path, key, value)
         if error:
             self._fail(error, where)
         return not error
 
-    def _unknown(self, key: str, where: Where) -> None:
-        self._fail(f"Unknown setting: {printable(key)}", where)
+    def _names(self, path: Path) -> Collection[str]:
+        found: list[str] = self.table.section(path).scalars
+        return found
+
+    def _unknown(self, key: str, known: Collection[str], where: Where) -> None:
+        self._fail(unknown_setting(key, known), where)
 
     def _refuse(self, text: str, where: Where) -> Frame:
         self._fail(text, where)

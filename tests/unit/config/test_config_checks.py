@@ -34,7 +34,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
         ("unheard_of = x\n", 1, "Unknown setting: unheard_of"),
         ("auth_unheard_of = x\n", 1, "Unknown setting: unheard_of"),
         ("login_max_logging_users = 5\n", 1, "Unknown setting: login_max_logging_users"),
-        ("mechanisms = plain\n", 1, "Unknown setting: mechanisms"),
+        ("mechanisms = plain\n", 1, "Unknown setting: mechanisms (did you mean auth_mechanisms?)"),
         ("protocol imap {\n  unheard_of = x\n}\n", 2, "Unknown setting: unheard_of"),
         ("= x\n", 1, "Unknown setting: "),
         ("na\x1bme = x\n", 1, "Unknown setting: na\\x1bme"),
@@ -101,6 +101,41 @@ def test_one_fault_at_its_line(faults: Faults, text: str, line: int, fault: str)
 
 
 @pytest.mark.parametrize(
+    ("text", "line", "proposed"),
+    [
+        ("ssl_crt_file = x\n", 1, "ssl_crt_file (did you mean ssl_cert_file or ssl_ca_file?)"),
+        ("log_paths = x\n", 1, "log_paths (did you mean log_path?)"),
+        ("auth_mechanism = plain\n", 1, "mechanism (did you mean mechanisms?)"),
+        ("auth x {\n  mechanism = plain\n}\n", 2, "mechanism (did you mean mechanisms?)"),
+        ("auth x {\n  passdb sql {\n    arg = /x\n  }\n}\n", 3, "arg (did you mean args?)"),
+        (
+            "local_name a {\n  ssl_key_fil = x\n}\n",
+            2,
+            "ssl_key_fil (did you mean ssl_key_file or ssl_cert_file?)",
+        ),
+    ],
+)
+def test_what_an_unknown_name_may_be_meant_to_be(faults: Faults, text: str, line: int, proposed: str) -> None:
+    """Only names that the same place knows."""
+    assert LINE.format(line, f"Unknown setting: {proposed}") in faults(text)
+
+
+def test_faults_of_all_kinds_are_told_at_once(faults: Faults) -> None:
+    """But not of files that nobody will open: with TLS off a certificate may be missing."""
+    text = "proxy_balance = nonsense\nssl_cert_file = /no/cert.pem\nverbose_ssl = maybe\nunheard_of = x\n"
+    found = [
+        "proxy_balance must be one of first, hash, least: nonsense",
+        "Can't use SSL certificate /no/cert.pem: No such file or directory",
+        "Invalid boolean: maybe (verbose_ssl takes yes or no)",
+        "Unknown setting: unheard_of",
+    ]
+    told = [LINE.format(line, fault) for line, fault in enumerate(found, 1)]
+    assert [one for one in faults(text) if one in told] == told
+    without_tls = [LINE.format(line, found[line - 2]) for line in (2, 4, 5)]
+    assert faults("ssl = no\n" + text) == without_tls
+
+
+@pytest.mark.parametrize(
     ("text", "line", "fault"),
     [
         (
@@ -131,7 +166,11 @@ def test_one_fault_at_its_line(faults: Faults, text: str, line: int, fault: str)
         ("login_source_ips = 10.0.0.0/8\n", 1, "login_source_ips: 10.0.0.0/8 is not an IP address"),
         ("login_source_ips = ?\n", 1, "login_source_ips: no address follows the ?"),
         ("haproxy_timeout = 0\n", 1, "haproxy_timeout must be at least 1"),
-        ("login_proxy_max_reconnects = -1\n", 1, "Invalid number: -1"),
+        (
+            "login_proxy_max_reconnects = -1\n",
+            1,
+            "Invalid number: -1 (login_proxy_max_reconnects takes a number, at least 0)",
+        ),
         (
             "ssl_client_ca_file = /no/ca.pem\n",
             1,
@@ -203,7 +242,7 @@ def test_auth_sections_have_names_of_their_own(faults: Faults, auth: str, line: 
         (" namespace private {\n }\n", 2, "Namespace section not allowed here"),
         (" login_user = x\n", 2, "Unknown setting: login_user"),
         (" passdb sql {\n  user = x\n }\n", 3, "Unknown setting: user"),
-        (" passdb sql {\n  deny = true\n }\n", 3, "Invalid boolean: true"),
+        (" passdb sql {\n  deny = true\n }\n", 3, "Invalid boolean: true (deny takes yes or no)"),
         (" userdb static {\n  deny = yes\n }\n", 3, "Unknown setting: deny"),
         (" passdb {\n }\n", 2, "passdb has no driver"),
         (" passdb sql {\n  deny = yes\n  master = yes\n }\n", 3, "Master passdb can't have deny=yes"),

@@ -93,6 +93,7 @@ def test_numbers_are_scanned_like_c(read: Read, text: str, size: int) -> None:
 def test_what_is_no_number_is_refused(faults: Faults, text: str) -> None:
     assert faults(f"\nauth_cache_size = {text}\n") == [
         f"Error in configuration file file line 2: Invalid number: {text}"
+        " (auth_cache_size takes a number of KiB, at least 0)"
     ]
 
 
@@ -104,14 +105,14 @@ def test_booleans_are_yes_and_no(read: Read, text: str, value: bool) -> None:
 @pytest.mark.parametrize("text", ["true", "1", "on", ""])
 def test_no_other_word_is_a_boolean(faults: Faults, text: str) -> None:
     assert faults(f"ssl_disable = {text}\n") == [
-        f"Error in configuration file file line 1: Invalid boolean: {text}"
+        f"Error in configuration file file line 1: Invalid boolean: {text} (ssl_disable takes yes or no)"
     ]
 
 
 def test_a_later_line_wins_but_its_fault_is_told_all_the_same(read: Read, faults: Faults) -> None:
     assert read("login_greeting = one\nlogin_greeting = two\n").logins[0].login_greeting == "two"
     assert faults("verbose_ssl = maybe\nverbose_ssl = no\n") == [
-        "Error in configuration file file line 1: Invalid boolean: maybe"
+        "Error in configuration file file line 1: Invalid boolean: maybe (verbose_ssl takes yes or no)"
     ]
 
 

@@ -65,8 +65,9 @@ def test_defaults(path: Path) -> None:
 
 
 def test_what_is_missing_is_told_at_once(path: Path) -> None:
-    assert faults(path, "unheard_of = x\n") == [
+    assert faults(path, "unheard_of = x\ndrivers = sqlite\n") == [
         "Error in configuration file file line 1: Unknown setting: unheard_of",
+        "Error in configuration file file line 2: Unknown setting: drivers (did you mean driver?)",
         "sql: driver not set in configuration file file",
         "sql: connect string not set in configuration file file",
     ]
