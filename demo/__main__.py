@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import time
 from pathlib import Path
 
 from demo.accounts import ACCOUNTS, BACKENDS, HOST, IMAP_PORT, POP3_PORT, STATE, Backend
-from demo.files import CONFIGURATION, write_all
+from demo.files import CONFIGURATION, PID_FILE, write_all
 
 STOP_S = 10.0
 PYMAP = str(Path(sys.executable).with_name("pymap"))
+
+PROXY = "mailproxy"
 
 Servers = dict[str, subprocess.Popen[bytes]]
 
@@ -34,8 +37,21 @@ def _start_backend(backend: Backend) -> Servers:
     }
 
 
+def _later_master(servers: Servers) -> int:
+    """Return the pid of the proxy that took over by an upgrade, 0 if none: it is no child of ours."""
+    try:
+        pid = int(PID_FILE.read_text().split()[0])
+        os.kill(pid, 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pid if pid != servers[PROXY].pid else 0
+
+
 def _stop(servers: Servers) -> None:
     """End the servers, the one started last first."""
+    if PROXY in servers and _later_master(servers):
+        command = (sys.executable, "-m", "mailproxy.ctl", "-c", str(CONFIGURATION), "stop")
+        subprocess.run(command, start_new_session=True, check=False)
     for server in reversed(servers.values()):
         server.terminate()
     for server in reversed(servers.values()):
@@ -69,11 +85,11 @@ def _serve(servers: Servers) -> int:
     """Start everything into `servers`; return 1 when one of them has ended by itself."""
     for backend in BACKENDS:
         servers.update(_start_backend(backend))
-    servers["mailproxy"] = _start(sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(CONFIGURATION))
+    servers[PROXY] = _start(sys.executable, "-m", "mailproxy.cli", "-F", "-c", str(CONFIGURATION))
     print(_instructions(), flush=True)
     while True:
         for name, server in servers.items():
-            if server.poll() is not None:
+            if server.poll() is not None and not (name == PROXY and _later_master(servers)):
                 print(f"{name} has ended with status {server.returncode}; see {STATE}", file=sys.stderr)
                 return 1
         time.sleep(0.5)

@@ -15,6 +15,8 @@ from passlib.hash import pbkdf2_sha256
 from demo.accounts import ACCOUNTS, BACKENDS, HOST, IMAP_PORT, POP3_PORT, STATE, Account
 
 CONFIGURATION = STATE / "dovecot.conf"
+BASE_DIR = STATE / "base"
+PID_FILE = BASE_DIR / "master.pid"
 TABLE = Path(__file__).resolve().parent.parent / "etc" / "proxy-sqlite.sql"
 
 
@@ -80,7 +82,7 @@ password_query = SELECT NULL AS password, host, destuser, 'Y' AS proxy, \\
 """)
     sql.chmod(0o600)
     CONFIGURATION.write_text(f"""\
-base_dir = {STATE / "base"}
+base_dir = {BASE_DIR}
 log_path = /dev/stderr
 protocols = imap pop3
 ssl_disable = yes

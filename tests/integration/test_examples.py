@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from demo.accounts import ACCOUNTS, BACKENDS, HOST, IMAP_PORT, POP3_PORT, Account
+from demo.files import CONFIGURATION, PID_FILE
 from tests.harness import mail_client
 from tests.harness.databases import MariaDb, PostgreSql, Server
 from tests.harness.folder import open_folder
@@ -88,6 +89,10 @@ def test_table_for_sqlite() -> None:
     assert rows == [("192.168.0.1", ""), ("192.168.0.2", "joe@example.com")]
 
 
+def _master_pid() -> int:
+    return int(PID_FILE.read_text().split()[0])
+
+
 @pytest.fixture(scope="module")
 def demo() -> Iterator[subprocess.Popen[bytes]]:
     """What `make run` starts."""
@@ -101,7 +106,8 @@ def demo() -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            family = [*psutil.Process(process.pid).children(recursive=True)]
+            masters = [psutil.Process(process.pid), psutil.Process(_master_pid())]
+            family = [one for master in masters for one in (*master.children(recursive=True), masters[1])]
             process.send_signal(signal.SIGINT)
             status = process.wait(30)
             said = (folder / "output").read_text()
@@ -137,3 +143,15 @@ def test_demo_users_read_their_mail(demo: subprocess.Popen[bytes], account: Acco
     text = b"\n".join(other.retr(1)[1])
     other.quit()
     assert f"You are {account.name}, and backend {account.backend.name}".encode() in text
+
+
+def test_the_demo_lives_on_after_an_upgrade(demo: subprocess.Popen[bytes]) -> None:
+    """And Ctrl-C still ends everything, which the fixture looks at."""
+    old = psutil.Process(wait_until("the demo has a proxy", lambda: PID_FILE.exists() and _master_pid(), 20))
+    command = [sys.executable, "-m", "mailproxy.ctl", "-c", str(CONFIGURATION), "upgrade"]
+    subprocess.run(command, cwd=CHECKOUT, check=True, timeout=30)
+    new = psutil.Process(wait_until("another master", lambda: _master_pid() != old.pid and _master_pid(), 10))
+    wait_until("the old master is gone", lambda: not old.is_running() or old.status() == "zombie", 10)
+    with pytest.raises(subprocess.TimeoutExpired):
+        demo.wait(1.5)  # it looks twice a second
+    assert new.is_running()
