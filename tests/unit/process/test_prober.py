@@ -233,7 +233,7 @@ def test_a_header_and_a_source_address(stage: Stage) -> None:
         stage.use(backend, "pop3", haproxy="yes")
         stage.use(backend, "pop3", haproxy="yes", source_ip="127.0.0.44")
         stage.turn_until(lambda: len(backend.peers) == 2)
-        sources = {peer.socket.getpeername()[0] for peer in backend.peers}
+        sources = {peer.address for peer in backend.peers}
         stage.turn_until(lambda: all(peer.is_over.is_set() for peer in backend.peers))
         backend.check()
     assert sources == {"127.0.0.33", "127.0.0.44"}
