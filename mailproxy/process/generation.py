@@ -29,6 +29,9 @@ from mailproxy.supervise.group import GroupPolicy
 
 Log = Callable[[Level, str], None]
 
+TICK_S = 0.25
+_TICKS_A_SECOND = 4
+
 
 class Generation:
     """Keeps its processes alive from `start` to `retire`. Listeners belong to the master.
@@ -71,6 +74,7 @@ class Generation:
         self._groups: dict[str, GroupPolicy] = {}
         self._workers: dict[str, login.Worker] = {}
         self._serves_logins = False
+        self._ticks = 0
         self.is_retired = False
 
     def start_auth(self) -> None:
@@ -147,9 +151,11 @@ class Generation:
                 self._spawner.children[pid].order(order)
 
     def tick(self) -> None:
-        """Look at the groups once a second."""
-        for group in self._groups.values():
-            group.on_tick(self._reactor.now)
+        """Adjust; to be called every `TICK_S`. What groups want changes once a second."""
+        self._ticks = (self._ticks + 1) % _TICKS_A_SECOND
+        if self._ticks == 0:
+            for group in self._groups.values():
+                group.on_tick(self._reactor.now)
         self.adjust()
 
     @property

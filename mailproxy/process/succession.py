@@ -20,13 +20,12 @@ from mailproxy.net.reactor import Reactor
 from mailproxy.process import run_dir
 from mailproxy.process.auth_sockets import AuthSockets
 from mailproxy.process.certificates import Certificates
-from mailproxy.process.generation import Generation
+from mailproxy.process.generation import TICK_S, Generation
 from mailproxy.process.listeners import Listeners
 from mailproxy.process.log_sink import LogSink
 from mailproxy.process.spawner import Child, Spawner
 from mailproxy.process.user_ip_table import UserIps
 
-_TICK_S = 1.0
 _SIGHUP = "SIGHUP received - reloading configuration"
 KEPT_OLD = "Invalid configuration, keeping old one"
 
@@ -233,7 +232,7 @@ class Succession:
         """Tick while time matters; an idle service sleeps."""
         if self.current is not None and not self._tick_is_armed and self.current.needs_ticks:
             self._tick_is_armed = True
-            self._reactor.call_later(_TICK_S, self._tick)
+            self._reactor.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         self._tick_is_armed = False

@@ -3,7 +3,9 @@
 Wanted is the number of *listening* workers. It starts at `login_processes_count`, doubles each second in
 which nobody listens, and sinks by one each second otherwise, never below the start. A worker that takes its
 one client is replaced at once; the doubling is for bursts that outrun forking. All workers together never
-exceed `login_max_processes_count`.
+exceed `login_max_processes_count`. Near that limit each connection with a process of its own costs the oldest
+clients that have not logged in theirs, before it is reached: some workers are always free, more when a flood
+takes them faster than they start.
 
 A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
 to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
@@ -12,6 +14,7 @@ Workers that die right after they were ready, one after the other, stall it as w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +23,15 @@ from mailproxy.ipc.status import Order, State, Status
 
 _STALL_MIN_S = 1.0
 _STALL_MAX_S = 60.0
+# Else whoever gets the last process would be dropped before he can log in. The older half of many have had
+# their turn sooner: a flood must not have whoever comes next wait for a second.
 _GRACE_S = 1.0
+_CROWD_GRACE_S = 0.25
+# A worker that was told to drop its login and lives on after this will not make room soon: the client's
+# password was accepted, or he does not hang up.
+_ANSWER_S = 0.25
+# At most this part of all workers is kept free at the cost of clients that are logging in.
+_SPARE_SHARE = 8
 _YOUNG_S = 1.0
 # So many young workers may be killed before it counts as a storm, or a group's whole base if that is more.
 _YOUNG_DEATHS = 3
@@ -32,6 +43,13 @@ class _Worker:
     state: State = State.LISTENING
     ready_at_s: float = 0.0
     full_since_s: float = 0.0
+    told_at_s: float = -math.inf
+    """When it was last told to drop its login."""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether it is full, and somebody there may not have logged in."""
+        return self.state is State.FULL_WITH_LOGINS
 
 
 class GroupPolicy:
@@ -158,16 +176,39 @@ class GroupPolicy:
         return bool(self._stall_s) or self._wanted > self._base_count or self.listening < self._wanted
 
     def orders(self, now_s: float) -> list[tuple[int, Order]]:
-        """What full workers must do when no other can be forked: let go of clients that are not logged in."""
+        """What full workers must do when no other can be forked: let go of clients that are not logged in.
+
+        Who is told so here counts as told.
+        """
+        if self._per_connection:
+            return [(pid, Order.DROP_OLDEST_LOGIN) for pid in self._to_drop(now_s)]
         if self.listening or len(self._workers) < self._max_count:
             return []
-        with_logins = [
-            (worker.full_since_s, pid)
+        return [(pid, Order.LISTEN_ANYWAY) for pid, worker in self._workers.items() if worker.has_login]
+
+    def _to_drop(self, now_s: float) -> list[int]:
+        """Choose who makes room for spare workers, so that whoever comes next need not wait for a fork."""
+        most_spare = max(1, self._max_count // _SPARE_SHARE)
+        room = self._max_count - len(self._workers)
+        if self.listening + room >= most_spare:
+            return []
+        if not any(one.is_ready and one.state is State.LISTENING for one in self._workers.values()):
+            # Nobody accepts at this moment: one by one we would stay behind.
+            self._wanted = max(self._wanted, most_spare)
+        lacking = min(self._wanted, most_spare) - self.listening - room
+        asked_after_s = now_s - _ANSWER_S
+        lacking -= sum(worker.told_at_s > asked_after_s for worker in self._workers.values())
+        # Who was told and is still there has accepted a password: he comes last.
+        waiting = sorted(
+            (worker.told_at_s, worker.full_since_s, pid)
             for pid, worker in self._workers.items()
-            if worker.state is State.FULL_WITH_LOGINS
+            if worker.has_login and worker.told_at_s <= asked_after_s
+        )
+        chosen = [
+            pid
+            for place, (_, full_since_s, pid) in enumerate(waiting[: max(lacking, 0)])
+            if now_s - full_since_s >= (_CROWD_GRACE_S if 2 * place < len(waiting) - 1 else _GRACE_S)
         ]
-        if not self._per_connection:
-            return [(pid, Order.LISTEN_ANYWAY) for _, pid in with_logins]
-        # A second's grace: else whoever gets the last process would be dropped before he can log in.
-        longest = min(with_logins, default=(now_s, 0))
-        return [(longest[1], Order.DROP_OLDEST_LOGIN)] if now_s - longest[0] >= _GRACE_S else []
+        for pid in chosen:
+            self._workers[pid].told_at_s = now_s
+        return chosen

@@ -6,37 +6,12 @@ from hypothesis import settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from mailproxy.base.level import Level
-from mailproxy.ipc.status import Order, State, Status
+from mailproxy.ipc.status import State, Status
 from mailproxy.supervise.group import GroupPolicy
+from tests.unit.supervise.paper_group import FULL, LISTENING, LOGINS, Group
 
-LISTENING, LOGINS, FULL = (
-    Status(state, 0, 0) for state in (State.LISTENING, State.FULL_WITH_LOGINS, State.FULL)
-)
 SLOWING = (Level.ERROR, "Temporary failure in creating login processes, slowing down for now")
 UNSTALLED = (Level.INFO, "Created login processes successfully, unstalling")
-
-
-class Group:
-    """A policy with the children that it asked for."""
-
-    def __init__(self, base: int = 3, most: int = 10, per_connection: bool = True) -> None:
-        self.log: list[tuple[Level, str]] = []
-        self.policy = GroupPolicy(
-            base, most, per_connection, lambda level, text: self.log.append((level, text))
-        )
-        self.pids = 0
-
-    def fork(self, now_s: float, ready: bool = True) -> list[int]:
-        """Fork what is asked for now."""
-        born = []
-        for _ in range(self.policy.to_spawn(now_s)):
-            self.pids += 1
-            born.append(self.pids)
-            self.policy.on_spawned(self.pids)
-        if ready:
-            for pid in born:
-                self.policy.on_status(pid, LISTENING, now_s)
-        return born
 
 
 def test_it_starts_with_the_base_count() -> None:
@@ -82,36 +57,6 @@ def test_the_maximum_holds_whatever_is_wanted() -> None:
         group.policy.on_tick(second)
         group.fork(second)
     assert len(group.policy.pids) == 6
-
-
-def test_the_worker_that_has_been_full_for_longest_drops_a_login() -> None:
-    """X01: in the mode of one process per connection."""
-    group = Group(2, 3)
-    group.fork(0)
-    group.policy.on_status(2, LOGINS, 1)
-    group.policy.on_status(1, LOGINS, 2)
-    group.fork(2)
-    assert group.policy.orders(2) == []
-    group.policy.on_status(3, FULL, 2)
-    assert group.policy.orders(2) == [(2, Order.DROP_OLDEST_LOGIN)]
-    group.policy.on_status(2, FULL, 2.5)
-    assert group.policy.orders(2.9) == []  # who came last has a second for his login
-    assert group.policy.needs_ticks
-    assert group.policy.orders(3) == [(1, Order.DROP_OLDEST_LOGIN)]
-    group.policy.on_status(1, FULL, 4)
-    assert group.policy.orders(9) == []
-
-
-def test_full_workers_listen_anyway_when_no_more_may_be_forked() -> None:
-    """X01: in the mode of many connections; one with nothing but relays is left alone."""
-    group = Group(3, 3, per_connection=False)
-    group.fork(0)
-    group.policy.on_status(1, LOGINS, 1)
-    group.policy.on_status(2, FULL, 1)
-    assert group.policy.orders(1) == []
-    group.policy.on_status(3, LOGINS, 1)
-    assert group.policy.orders(1) == [(1, Order.LISTEN_ANYWAY), (3, Order.LISTEN_ANYWAY)]
-    assert group.policy.needs_ticks
 
 
 def test_deaths_before_ready_slow_down_by_doubling_up_to_a_minute() -> None:
