@@ -229,8 +229,12 @@ class Slow(NamedTuple):
 
 
 async def be_slow(gate: Gate, port: int, count: int, first: int, byte_every_s: float, back_s: float) -> Slow:
-    """Open so many connections, each from its own address, and send a byte of a login now and then."""
+    """Open so many connections, each from its own address, and send a byte of a login now and then.
+
+    Who is sent away comes back after `back_s`, give or take a half, so that waves spread.
+    """
     greeted = 0
+    chance = random.Random(first)
     waiting = count
     dropped: list[bytes] = []
     rush = asyncio.Semaphore(50)
@@ -273,9 +277,10 @@ async def be_slow(gate: Gate, port: int, count: int, first: int, byte_every_s: f
             if is_first:
                 is_first = False
                 settle()
-            await stay(client)
+            if greeting is not None:
+                await stay(client)
             await client.close()
-            await gate.pause(back_s)
+            await gate.pause(back_s * chance.uniform(0.5, 1.5))
 
     await _all(run(number) for number in range(count))
     return Slow(greeted, dropped)

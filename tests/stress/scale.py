@@ -24,8 +24,6 @@ class Scale:
     connects: int
     master_kills: int
     slow_clients: int
-    slow_clients_own: int
-    """In the mode of one process per connection."""
     flood_s: float
     soak_s: float
     logins_a_second: float
@@ -43,7 +41,6 @@ SHORT = Scale(
     connects=100,
     master_kills=2,
     slow_clients=400,
-    slow_clients_own=60,
     flood_s=2,
     soak_s=8,
     logins_a_second=20,
@@ -60,7 +57,6 @@ LONG = Scale(
     connects=2000,
     master_kills=20,
     slow_clients=5000,
-    slow_clients_own=600,
     flood_s=30,
     soak_s=60 * float(os.environ.get("MINUTES", "30")),
     logins_a_second=10,
