@@ -136,14 +136,20 @@ class _Server:
         self._engine = Engine(
             settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log, prober.used
         )
+        self._shared = self._share(offers)
+        self._hostname = socket.gethostname().encode()
+        self._realms = tuple(realm.encode() for realm in settings.realms)
+
+    def _share(self, offers: dict[bytes, Offer]) -> Shared:
+        """Return what all clients of this process have in common."""
+        settings = self._settings
         debug = settings.debug or settings.debug_passwords
         # Tokens open other doors too, so they are in no log, whatever the settings.
         shows_secrets = settings.debug_passwords and TOKEN_MECHANISMS.isdisjoint(settings.mechanisms)
-        self._shared = Shared(
-            self._reactor, self._engine, self._delay, offers, log, debug, shows_secrets, prober.lines
+        return Shared(
+            *(self._reactor, self._engine, self._delay, offers, self._log),
+            *(debug, shows_secrets, self._prober.lines),
         )
-        self._hostname = socket.gethostname().encode()
-        self._realms = tuple(realm.encode() for realm in settings.realms)
 
     def serve(self) -> None:
         """Report to be ready and answer until it is time to go."""

@@ -116,6 +116,28 @@ class Master:
 
     def run(self) -> int:
         """Serve until stopped; returns the exit status."""
+        self._settle_in()
+        self._assemble()
+        # Children inherit it: one that is killed for hanging leaves the place where it hung in the log.
+        faulthandler.enable(2)
+        # What exists now is shared with every child for as long as neither writes to it.
+        gc.collect()
+        gc.freeze()
+        if self._predecessor is not None:
+            self._outlets = self._listeners.open_inlets([one.protocol for one in self._settings.logins])
+            self._predecessor.listen(self._reactor, self._on_predecessor)
+        elif self._passed:
+            self._take_back()
+        if self._control is not None:
+            self._control.start(self._reactor, self._log, self._actions())
+        self._succession.start(self._reactor, self._spawner)
+        self._manager.start(self._reactor)
+        self._pulse.start()
+        self._reactor.run()
+        self._clean_up()
+        return self._exit_status
+
+    def _settle_in(self) -> None:
         if self._standing is _Standing.IN_OFFICE:
             self._pid_file.write()
         os.umask(0o077)
@@ -126,6 +148,9 @@ class Master:
         self._log(Level.INFO, f"mailproxy v{mailproxy.__version__} starting up")
         for warning in self._start_warnings:
             self._log(Level.WARNING, warning)
+
+    def _assemble(self) -> None:
+        """Make the parts that need a reactor, which is not there before we have become a daemon."""
         self._reactor = Reactor()
         self._started_s = self._reactor.now
         self._spawner = Spawner(self._reactor, self._sink, self._on_status, self._on_death)
@@ -148,24 +173,6 @@ class Master:
                 signal.SIGCHLD: self._spawner.reap,
             },
         )
-        # Children inherit it: one that is killed for hanging leaves the place where it hung in the log.
-        faulthandler.enable(2)
-        # What exists now is shared with every child for as long as neither writes to it.
-        gc.collect()
-        gc.freeze()
-        if self._predecessor is not None:
-            self._outlets = self._listeners.open_inlets([one.protocol for one in self._settings.logins])
-            self._predecessor.listen(self._reactor, self._on_predecessor)
-        elif self._passed:
-            self._take_back()
-        if self._control is not None:
-            self._control.start(self._reactor, self._log, self._actions())
-        self._succession.start(self._reactor, self._spawner)
-        self._manager.start(self._reactor)
-        self._pulse.start()
-        self._reactor.run()
-        self._clean_up()
-        return self._exit_status
 
     def _log(self, level: Level, text: str) -> None:
         self._sink.write(level, text)

@@ -114,14 +114,13 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     if master or mechanism:
         mechanism = _check_sasl(mechanism or PLAIN, master, destuser, password)
     _check_loop(servers, fields, policy, client)
-    identity = None if b"proxy_not_trusted" in fields else identity_of(client)
     account = Account(
         destuser,
         Secret(password),
         master=master,
         mechanism=mechanism,
         starttls=starttls,
-        identity=identity,
+        identity=None if b"proxy_not_trusted" in fields else identity_of(client),
         waits_for_replies=b"proxy_nopipelining" in fields,
     )
     target = Target(account, servers)
