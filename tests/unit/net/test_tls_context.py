@@ -1,3 +1,5 @@
+"""TLS towards clients: contexts made of settings and files, and the end of certificates."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -5,7 +7,6 @@ import gc
 import secrets
 import ssl
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,109 +14,17 @@ from typing import Any
 import psutil
 import pytest
 
-from mailproxy.base.errors import ConfigError
-from mailproxy.config.settings import LocalName, TlsSettings
+from mailproxy.config.settings import LocalName
 from mailproxy.net import certificate
 from mailproxy.net.tls_context import (
-    backend_contexts,
     certificate_ends,
     certificate_warnings,
     files,
     forgive_odd_names,
     server_context,
-    why_refused,
 )
-from tests.harness.tls import Authority, Pair
-
-NAME = "mail.example.org"
-OTHER = "other.example.org"
-PLAIN = TlsSettings(
-    ssl_disable=False,
-    required=False,
-    ssl_min_protocol="TLSv1.2",
-    ssl_ca_file="",
-    ssl_client_ca_file="",
-    ssl_cert_file="",
-    ssl_key_file="",
-    ssl_key_password="",
-    ssl_cipher_list="",
-    ssl_verify_client_cert=False,
-    verbose_ssl=False,
-    local_names=(),
-)
-Change = Callable[..., TlsSettings]
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def change(authority: Authority) -> Change:
-    """Return settings with a good pair, and with these changes."""
-    pair = authority.issue(NAME)
-
-    def changed(**changes: object) -> TlsSettings:
-        good = dataclasses.replace(PLAIN, ssl_cert_file=str(pair.cert), ssl_key_file=str(pair.key))
-        return dataclasses.replace(good, **changes)  # type: ignore[arg-type]
-
-    return changed
-
-
-def of(pair: Pair) -> dict[str, str]:
-    return {"ssl_cert_file": str(pair.cert), "ssl_key_file": str(pair.key)}
-
-
-def client_context(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(authority.ca)
-    if pair is not None:
-        context.load_cert_chain(pair.cert, pair.key)
-    return context
-
-
-class Peers:
-    """A server and a client of TLS, side by side without a socket."""
-
-    def __init__(
-        self,
-        server: ssl.SSLContext,
-        client: ssl.SSLContext,
-        name: str | None = NAME,
-        session: ssl.SSLSession | None = None,
-    ) -> None:
-        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.to_server = to_server
-        self.server = server.wrap_bio(to_server, to_client, server_side=True)
-        self.client = client.wrap_bio(to_client, to_server, server_hostname=name, session=session)
-
-    def shake(self) -> Peers:
-        """Finish the handshake, and let the client see the session tickets behind it."""
-        waiting = [self.client, self.server]
-        while waiting:
-            for one in list(waiting):
-                try:
-                    one.do_handshake()
-                except ssl.SSLWantReadError:
-                    continue
-                waiting.remove(one)
-        self.server.write(b"* OK\r\n")
-        assert self.client.read() == b"* OK\r\n"
-        return self
-
-    def name(self) -> str:
-        """Return the first name of the certificate that the client was shown."""
-        shown = self.client.getpeercert()
-        assert shown is not None
-        alternatives = shown["subjectAltName"]
-        return str(alternatives[0][1])
-
-
-def problem(settings: TlsSettings) -> str:
-    with pytest.raises(ConfigError) as caught:
-        server_context(settings)
-    return str(caught.value)
+from tests.harness.tls import Authority
+from tests.unit.net.tls_peers import NAME, OTHER, Change, Peers, client_context, of, problem
 
 
 def test_a_client_is_served(authority: Authority, change: Change) -> None:
@@ -408,95 +317,3 @@ def test_a_warning_before_the_end(authority: Authority, change: Change, days: fl
     expected = [f"SSL certificate {pair.cert} {words.format(end.date())}"] if words else []
     assert certificate_warnings(settings, datetime.now(UTC)) == expected
     assert certificate_ends(settings)[str(pair.cert)] == end
-
-
-def backend_peers(authority: Authority, pair: Pair, name: str, *, verify: bool, has_ca: bool = True) -> Peers:
-    contexts = backend_contexts(str(authority.ca) if has_ca else "")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pair.cert, pair.key)
-    return Peers(server, contexts.verifying if verify else contexts.trusting, name)
-
-
-@pytest.mark.parametrize("name", [NAME, "192.0.2.7", "2001:db8::7", "a.example.net"])
-def test_a_backend_is_verified_by_name_or_address(authority: Authority, name: str) -> None:
-    """T15: by the name in the row, an address too."""
-    pair = authority.issue(NAME, "192.0.2.7", "2001:db8::7", "*.example.net")
-    peers = backend_peers(authority, pair, name, verify=True).shake()
-    assert (peers.client.version(), peers.client.compression()) == ("TLSv1.3", None)
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        (OTHER, f"Hostname mismatch, certificate is not valid for '{OTHER}'."),
-        ("192.0.2.8", "IP address mismatch, certificate is not valid for '192.0.2.8'."),
-        ("x.mail.example.org", "Hostname mismatch, certificate is not valid for 'x.mail.example.org'."),
-    ],
-)
-def test_a_backend_with_another_name_is_refused(authority: Authority, name: str, why: str) -> None:
-    """T15: unless the row says any-cert."""
-    pair = authority.issue(NAME, "192.0.2.7")
-    with pytest.raises(ssl.SSLCertVerificationError) as caught:
-        backend_peers(authority, pair, name, verify=True).shake()
-    contexts = backend_contexts(str(authority.ca))
-    assert why_refused(caught.value, contexts) == f"the certificate is not accepted: {why}"
-    backend_peers(authority, pair, name, verify=False).shake()
-
-
-@pytest.mark.parametrize("fault", ["stranger", "ended", "revoked", "no CA"])
-def test_a_backend_that_nobody_vouches_for_is_refused(
-    authority: Authority, tmp_path: Path, fault: str
-) -> None:
-    pair = authority.issue(NAME, days=-1 if fault == "ended" else 9)
-    if fault == "stranger":
-        pair = Authority(tmp_path, "Another CA").issue(NAME)
-    if fault == "revoked":
-        authority.ca.write_bytes(authority.ca.read_bytes() + authority.revoke(pair))
-    has_ca = fault != "no CA"
-    with pytest.raises(ssl.SSLCertVerificationError) as caught:
-        backend_peers(authority, pair, NAME, verify=True, has_ca=has_ca).shake()
-    said = why_refused(caught.value, backend_contexts(str(authority.ca) if has_ca else ""))
-    words = {
-        "stranger": ": unable to get local issuer certificate",
-        "ended": ": certificate has expired",
-        "revoked": ": certificate revoked",
-        "no CA": ": no certificate passes while ssl_client_ca_file is not set",
-    }
-    assert said.startswith("the certificate is not accepted: ")
-    assert said.endswith(words[fault])
-    backend_peers(authority, pair, NAME, verify=False, has_ca=has_ca).shake()
-
-
-@pytest.mark.parametrize("verify", [True, False])
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_a_backend_speaks_tls_of_today(authority: Authority, verify: bool) -> None:
-    """T15: as towards clients, and no weaker where the certificate does not count."""
-    contexts = backend_contexts(str(authority.ca))
-    context = contexts.verifying if verify else contexts.trusting
-    assert context.get_ciphers() == contexts.verifying.get_ciphers()
-    assert all("GCM" in cipher["name"] or "CHACHA20" in cipher["name"] for cipher in context.get_ciphers())
-    pair = authority.issue(NAME)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pair.cert, pair.key)
-    server.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert Peers(server, context).shake().client.version() == "TLSv1.2"
-    server.set_ciphers("ALL:@SECLEVEL=0")
-    server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError, match=r"(?i)version|unsupported protocol"):
-        Peers(server, context).shake()
-
-
-@pytest.mark.parametrize(
-    ("contents", "why"),
-    [
-        ("garbage", "it holds no certificate in PEM form, or a broken one"),
-        (None, "No such file or directory"),
-    ],
-)
-def test_a_broken_ca_file_for_backends_is_told(tmp_path: Path, contents: str | None, why: str) -> None:
-    file = tmp_path / "ca.pem"
-    if contents is not None:
-        file.write_text(contents)
-    with pytest.raises(ConfigError) as caught:
-        backend_contexts(str(file))
-    assert str(caught.value) == f"ssl_client_ca_file: Can't use SSL CA file {file}: {why}"
