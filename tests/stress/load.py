@@ -228,10 +228,12 @@ class Slow(NamedTuple):
     """What each who was sent away was told; he comes back after a while."""
 
 
-async def be_slow(gate: Gate, port: int, count: int, first: int, byte_every_s: float, back_s: float) -> Slow:
+async def be_slow(
+    gate: Gate, port: int, count: int, first: int, byte_every_s: float, back_s: float, spread_s: float = 0.0
+) -> Slow:
     """Open so many connections, each from its own address, and send a byte of a login now and then.
 
-    Who is sent away comes back after `back_s`, give or take a half, so that waves spread.
+    They come within `spread_s`, and who is sent away comes back after `back_s`, give or take a half.
     """
     greeted = 0
     chance = random.Random(first)
@@ -269,6 +271,7 @@ async def be_slow(gate: Gate, port: int, count: int, first: int, byte_every_s: f
     async def run(number: int) -> None:
         nonlocal greeted
         is_first = True
+        await gate.pause(chance.uniform(0.0, spread_s))
         while not gate.stop.is_set():
             async with rush:
                 client = await Client.connect(port, source(first + number))

@@ -24,6 +24,10 @@ class Scale:
     connects: int
     master_kills: int
     slow_clients: int
+    slow_clients_own: int
+    """In the mode of one process per connection."""
+    slow_a_second: float
+    """How many come in that mode."""
     flood_s: float
     soak_s: float
     logins_a_second: float
@@ -41,6 +45,8 @@ SHORT = Scale(
     connects=100,
     master_kills=2,
     slow_clients=400,
+    slow_clients_own=100,
+    slow_a_second=20,
     flood_s=2,
     soak_s=8,
     logins_a_second=20,
@@ -57,6 +63,8 @@ LONG = Scale(
     connects=2000,
     master_kills=20,
     slow_clients=5000,
+    slow_clients_own=5000,
+    slow_a_second=80,
     flood_s=30,
     soak_s=60 * float(os.environ.get("MINUTES", "30")),
     logins_a_second=10,
