@@ -170,7 +170,30 @@ def _problems(facts: Facts) -> list[str]:
 
 
 def _start(sock: socket.socket) -> int:
-    """Run the command of this process again, from what is installed now. Raises OSError."""
+    """Run the command of this process again, from what is installed now, and return its pid. Raises OSError.
+
+    It becomes a child of process 1, not of this one: a main process that is not its own child is killed by
+    systemd as soon as it was told to end.
+    """
+    read_fd, write_fd = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            os.write(write_fd, b"%d" % _spawn(sock))
+        except OSError as error:
+            os.write(write_fd, b"-%d" % (error.errno or 0))
+        finally:
+            os._exit(0)
+    os.close(write_fd)
+    with open(read_fd, "rb") as pipe:
+        said = int(pipe.read() or b"0")
+    os.waitpid(between, 0)
+    if said <= 0:
+        raise OSError(-said, os.strerror(-said))
+    return said
+
+
+def _spawn(sock: socket.socket) -> int:
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_HEIRS}
     environment[VARIABLE] = str(_CHILD_FD)
     return os.posix_spawn(

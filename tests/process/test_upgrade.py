@@ -250,6 +250,8 @@ def test_sessions_with_tls_stay_where_they_are(tls_arena: TlsArena) -> None:
     assert session.recv(500).startswith(b"a OK ")
     plain = guest(tls_arena)
     old = tls_arena.proxy.replace_master()
+    # A service manager wants to be told of its end, and not only once the old one has gone.
+    assert psutil.Process(tls_arena.proxy.pid).ppid() != old
     assert echoes(plain)
     session.sendall(b"still there?")
     assert session.recv(12) == b"still there?"
