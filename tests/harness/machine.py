@@ -8,26 +8,23 @@ mount is its own. What could harm through the kernel (its clock, modules, settin
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import psutil
 
 from tests.harness.folder import open_folder
+from tests.harness.network import network_of
 from tests.harness.proxy import CHECKOUT
 from tests.harness.wait import wait_until
 
 SYSTEMD = Path("/lib/systemd/systemd")
 NAMESPACES = ["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup"]
 BOOT_S = 30.0
-_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 BUILD = Path(__file__).with_name("machine.sh")
 
@@ -122,15 +119,9 @@ class Machine:
         found = dict(line.split("=", 1) for line in said.splitlines())
         return [found[name] for name in names]
 
-    @contextlib.contextmanager
-    def network(self) -> Iterator[None]:
+    def network(self) -> contextlib.AbstractContextManager[None]:
         """Sockets that this thread makes meanwhile are in it, and stay there."""
-        with Path("/proc/thread-self/ns/net").open() as ours, Path(f"/proc/{self.pid}/ns/net").open() as its:
-            _enter_network(its.fileno())
-            try:
-                yield
-            finally:
-                _enter_network(ours.fileno())
+        return network_of(self.pid)
 
     def processes(self, unit: str) -> list[psutil.Process]:
         """Return what lives of a unit, as it is seen from outside."""
@@ -187,8 +178,3 @@ def _own_group() -> Path:
         if own and kind.startswith("cgroup2 "):
             return Path(place.split()[4] + own[0])
     raise NotPossible("no cgroup2 is mounted")
-
-
-def _enter_network(fd: int) -> None:
-    if _libc.setns(fd, _NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
