@@ -19,6 +19,8 @@ from mailproxy.session.out import BackendTls
 _READ_BYTES = 16384
 # socket.socket wraps this class in Python code that costs a microsecond a socket and does nothing for us.
 _NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+# IP_BIND_ADDRESS_NO_PORT of ip(7): connect chooses the port, which sessions to other backends may have too.
+_BIND_ADDRESS_NO_PORT = 24
 
 
 class Listener(Protocol):
@@ -83,6 +85,7 @@ class BackendLink:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
             if source_ip:
+                stream.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 stream.bind((source_ip, 0))
             code = stream.connect_ex((host, port))
         except OSError as error:
