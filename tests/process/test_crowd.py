@@ -41,9 +41,9 @@ def test_memory_of_clients_who_wait(new_arena: NewArena) -> None:
     wait_until("all are let go", lambda: worker.num_fds() < 50)
 
 
-def test_a_flood_of_clients_who_never_finish_a_line(new_arena: NewArena) -> None:
+def test_a_flood_of_clients_who_never_finish_a_line(new_whole_arena: NewArena) -> None:
     """X02: bounded by the slots; whoever knows his password is served at once all the while."""
-    arena = new_arena("login_processes_count = 2", "login_max_connections = 100")
+    arena = new_whole_arena("login_processes_count = 2", "login_max_connections = 100")
     with guest(arena) as session:
         clients: list[RawClient] = []
         for number in range(500):

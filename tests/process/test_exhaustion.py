@@ -33,9 +33,9 @@ sys.exit(cli.main())
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_no_more_processes(new_arena: NewArena, mode: str) -> None:
+def test_no_more_processes(new_whole_arena: NewArena, mode: str) -> None:
     """F14: who is there serves on; it is tried again, with one line each time, until it works."""
-    arena = new_arena(MODES[mode], "login_processes_count = 3")
+    arena = new_whole_arena(MODES[mode], "login_processes_count = 3")
     arena.proxy.stop()
     arena.proxy.program = ["-c", REFUSING]
     arena.proxy.start()
@@ -103,9 +103,9 @@ def test_a_full_disk(new_arena: NewArena, small_disk: Path) -> None:
     arena.proxy.stop()
 
 
-def test_clients_who_are_gone_before_they_are_taken(new_arena: NewArena) -> None:
+def test_clients_who_are_gone_before_they_are_taken(new_whole_arena: NewArena) -> None:
     """X14: connect and RST, two thousand times."""
-    arena = new_arena("login_processes_count = 2")
+    arena = new_whole_arena("login_processes_count = 2")
     workers = arena.proxy.children("imap-login")
     before = [worker.num_fds() for worker in workers]
     with guest(arena) as session:

@@ -18,6 +18,7 @@ from tests.process.conftest import NewArena
 from tests.process.look import carriers, connects, cpu_s, echoes, greets, guest, pids, try_login, wait_service
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_killed_worker_takes_only_its_own_sessions(arena: Arena) -> None:
     """F01: the others live, the replacement serves at once, no zombie stays."""
     sessions = [guest(arena) for _ in range(12)]
@@ -49,6 +50,7 @@ def all_hold_sockets(arena: Arena, count: int) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("whole")
 def test_all_workers_killed_at_once(arena: Arena) -> None:
     """F16: all were ready; one killed before that counts as one that cannot start, and its group waits."""
     for role in ("imap-login", "pop3-login"):
@@ -63,6 +65,7 @@ def test_all_workers_killed_at_once(arena: Arena) -> None:
     arena.proxy.wait_log("(login) killed with signal 9", 4)
 
 
+@pytest.mark.usefixtures("whole")
 def test_killed_auth(arena: Arena) -> None:
     """F03: sessions never notice, logins under way end or succeed, and it is back in under a second."""
     session = guest(arena)
@@ -84,6 +87,7 @@ def test_killed_auth(arena: Arena) -> None:
     waiting.close()
 
 
+@pytest.mark.usefixtures("whole")
 def test_auth_killed_in_the_middle_of_an_exchange(arena: Arena) -> None:
     """F17: a challenge of the dead auth is answered by nobody; the client may try again."""
     with arena.client() as client:
@@ -93,6 +97,7 @@ def test_auth_killed_in_the_middle_of_an_exchange(arena: Arena) -> None:
         assert client.ask(b"b LOGIN guest %s\r\n" % arena.GUEST).startswith(b"b OK ")
 
 
+@pytest.mark.usefixtures("whole")
 def test_stopped_auth_recovers(arena: Arena) -> None:
     """F04: logins wait while it is stopped, and go on with it."""
     (auth,) = arena.proxy.children("auth")
@@ -110,9 +115,9 @@ def test_stopped_auth_recovers(arena: Arena) -> None:
     session.close()
 
 
-def test_stopped_master_stops_no_login(new_arena: NewArena) -> None:
+def test_stopped_master_stops_no_login(new_whole_arena: NewArena) -> None:
     """X12, X10: neither its channel nor the log pipe makes a worker wait, and lost lines are counted."""
-    arena = new_arena()
+    arena = new_whole_arena()
     master = psutil.Process(arena.proxy.pid)
     master.suspend()
     try:
@@ -180,9 +185,9 @@ def test_workers_that_die_at_start(new_arena: NewArena) -> None:
     arena.proxy.log.write_text(arena.proxy.log_text().replace("Traceback", "(expected)"))
 
 
-def test_auth_that_dies_at_start_again_and_again(new_arena: NewArena) -> None:
+def test_auth_that_dies_at_start_again_and_again(new_whole_arena: NewArena) -> None:
     """F02: its SQL file broke while it ran. It is tried ever more slowly, and is back once it is mended."""
-    arena = new_arena()
+    arena = new_whole_arena()
     session = guest(arena)
     good = arena.proxy.sql.read_text()
     arena.proxy.sql.write_text("driver = nothing\n")

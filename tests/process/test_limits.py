@@ -13,9 +13,9 @@ from tests.process.conftest import NewArena
 from tests.process.look import cpu_s, echoes, greets, guest, pids, try_login
 
 
-def test_the_oldest_login_goes_and_a_session_never(new_arena: NewArena) -> None:
+def test_the_oldest_login_goes_and_a_session_never(new_whole_arena: NewArena) -> None:
     """X01: many connections a process."""
-    arena = new_arena(
+    arena = new_whole_arena(
         "login_processes_count = 1", "login_max_processes_count = 1", "login_max_connections = 20"
     )
     sessions = [guest(arena) for _ in range(10)]
@@ -52,9 +52,9 @@ def test_a_process_full_of_sessions_turns_nobody_away(new_arena: NewArena) -> No
         client.close()
 
 
-def test_the_oldest_login_goes_in_the_mode_of_one_connection_a_process(new_arena: NewArena) -> None:
+def test_the_oldest_login_goes_in_the_mode_of_one_connection_a_process(new_whole_arena: NewArena) -> None:
     """X01: the master has it dropped when no more processes may be forked; sessions stay."""
-    arena = new_arena(
+    arena = new_whole_arena(
         "login_process_per_connection = yes", "login_processes_count = 2", "login_max_processes_count = 6"
     )
     sessions = [guest(arena) for _ in range(3)]
@@ -88,9 +88,9 @@ def test_a_maximum_of_sessions(new_arena: NewArena) -> None:
         client.close()
 
 
-def test_a_burst_in_the_mode_of_one_connection_a_process(new_arena: NewArena) -> None:
+def test_a_burst_in_the_mode_of_one_connection_a_process(new_whole_arena: NewArena) -> None:
     """Forking keeps up: forty clients at once are all served, and then the processes leave."""
-    arena = new_arena("login_process_per_connection = yes", "login_processes_count = 3")
+    arena = new_whole_arena("login_process_per_connection = yes", "login_processes_count = 3")
     start = time.monotonic()
     clients = [RawClient(arena.proxy.imap_port, greet=False) for _ in range(40)]
     assert all(client.line().startswith(b"* OK") for client in clients)
@@ -119,9 +119,9 @@ def _only_worker(arena: Arena) -> psutil.Process:
 ONE_WORKER = ("login_processes_count = 1", "login_max_processes_count = 1")
 
 
-def test_out_of_descriptors(new_arena: NewArena) -> None:
+def test_out_of_descriptors(new_whole_arena: NewArena) -> None:
     """X04: accepting pauses, the log and the CPU stay calm, sessions go on, and it resumes by itself."""
-    arena = new_arena(*ONE_WORKER)
+    arena = new_whole_arena(*ONE_WORKER)
     restart_with_descriptors(arena, 32)
     session = guest(arena)
     worker = _only_worker(arena)
@@ -164,9 +164,9 @@ def test_out_of_descriptors_at_an_upgrade(new_arena: NewArena) -> None:
     wait_until("the new ones serve", lambda: greets(arena.proxy.imap_port), 3)
 
 
-def test_out_of_descriptors_at_the_backend(new_arena: NewArena) -> None:
+def test_out_of_descriptors_at_the_backend(new_whole_arena: NewArena) -> None:
     """X05: that login fails for now; the connection and everybody else live on."""
-    arena = new_arena(*ONE_WORKER)
+    arena = new_whole_arena(*ONE_WORKER)
     restart_with_descriptors(arena, 32)
     session = guest(arena)
     client = RawClient(arena.proxy.imap_port)
@@ -182,9 +182,9 @@ def test_out_of_descriptors_at_the_backend(new_arena: NewArena) -> None:
     client.close()
 
 
-def test_out_of_descriptors_for_auth(new_arena: NewArena) -> None:
+def test_out_of_descriptors_for_auth(new_whole_arena: NewArena) -> None:
     """X05: auth is new, and somebody else has the descriptor for it: all is calm, and logins go on later."""
-    arena = new_arena(*ONE_WORKER)
+    arena = new_whole_arena(*ONE_WORKER)
     # So long that a client who waits gets the descriptor of the link that ended.
     slowly = "from mailproxy.process import auth_link\nauth_link._RECONNECT_MIN_S = 1.5\n"
     restart_with_descriptors(arena, 32, f"{slowly}auth_link._RECONNECT_MAX_S = 1.5")

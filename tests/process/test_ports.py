@@ -61,9 +61,9 @@ class Clients:
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=list(MODES))
-def test_no_port_is_left(new_arena: NewArena, mode: str) -> None:
+def test_no_port_is_left(new_whole_arena: NewArena, mode: str) -> None:
     """X08: that login fails for now, sessions go on, and the next one works when a port is free again."""
-    arena = new_arena(mode, ONE_TRY)
+    arena = new_whole_arena(mode, ONE_TRY)
     clients = Clients(arena, PORTS + 2)
     clients.fill(PORTS)
     assert clients.log_in().startswith(b"a1 NO [UNAVAILABLE] ")
@@ -75,10 +75,10 @@ def test_no_port_is_left(new_arena: NewArena, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=list(MODES))
-def test_several_addresses(new_arena: NewArena, mode: str) -> None:
+def test_several_addresses(new_whole_arena: NewArena, mode: str) -> None:
     """X08: more sessions than the ports of one; a login whose address has none left tries the next."""
     sources = {"127.0.0.2", "127.0.0.3", "127.0.0.4"}
-    arena = new_arena(mode, f"login_source_ips = {' '.join(sources)}")
+    arena = new_whole_arena(mode, f"login_source_ips = {' '.join(sources)}")
     clients = Clients(arena, 2 * PORTS)
     clients.fill(2 * PORTS)
     assert {peer.address for peer in arena.house_imap.peers} == sources

@@ -30,6 +30,7 @@ def workers(arena: Arena) -> set[int]:
     return pids(arena, "imap-login") | pids(arena, "pop3-login")
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_good_reload_keeps_sessions(arena: Arena) -> None:
     """F12: sessions live on in the old workers, which leave with them; new ones see the new settings."""
     sessions = [guest(arena) for _ in range(4)]
@@ -60,9 +61,9 @@ def test_the_old_auth_leaves_before_sessions_end(arena: Arena) -> None:
     session.close()
 
 
-def test_a_reload_refuses_no_connect(new_arena: NewArena) -> None:
+def test_a_reload_refuses_no_connect(new_whole_arena: NewArena) -> None:
     """F12: logins that fall into reloads all succeed."""
-    arena = new_arena("login_processes_count = 2")
+    arena = new_whole_arena("login_processes_count = 2")
     replies: list[bytes] = []
     is_over = threading.Event()
 
@@ -113,6 +114,7 @@ def test_new_workers_never_ask_the_old_auth(new_arena: NewArena) -> None:
         wait_until("the new workers have judged", is_judged, 30)
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_client_in_the_middle_of_his_login_finishes_it(arena: Arena) -> None:
     """F12: the old worker keeps those who are there, with the auth that they began with."""
     client = arena.client()
@@ -153,6 +155,7 @@ def test_a_broken_file_changes_nothing(new_arena: NewArena, old: str, new: str, 
     session.close()
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_broken_sql_file_changes_nothing(arena: Arena) -> None:
     """F11: the new auth cannot start, so the old one stays."""
     session = guest(arena)
@@ -209,9 +212,9 @@ def test_a_refused_reload_opens_no_address(new_arena: NewArena, why: str) -> Non
     assert try_login(arena).startswith(b"a1 OK ")
 
 
-def test_a_storm_of_reloads(new_arena: NewArena) -> None:
+def test_a_storm_of_reloads(new_whole_arena: NewArena) -> None:
     """F10: two hundred in a second end in one full set, with no session lost."""
-    arena = new_arena("login_processes_count = 3")
+    arena = new_whole_arena("login_processes_count = 3")
     session = guest(arena)
     for _ in range(200):
         arena.proxy.sighup()

@@ -64,9 +64,9 @@ def test_a_user_has_so_many_sessions_from_an_address(new_arena: NewArena, mode: 
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_killed_worker_gives_its_places_back(new_arena: NewArena, mode: str) -> None:
+def test_a_killed_worker_gives_its_places_back(new_whole_arena: NewArena, mode: str) -> None:
     """X03: within two seconds, as often as it happens; and so does one that is told to end."""
-    arena = new_arena(MODES[mode], "login_processes_count = 4", "mail_max_userip_connections = 10")
+    arena = new_whole_arena(MODES[mode], "login_processes_count = 4", "mail_max_userip_connections = 10")
     for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
         sessions = [guest(arena) for _ in range(10)]
         refused(arena, 10).close()
