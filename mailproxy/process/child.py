@@ -15,7 +15,6 @@ from functools import cache
 from os import (
     O_RDWR,
     chdir,
-    close,
     closerange,
     devnull,
     dup2,
@@ -126,11 +125,10 @@ def keep_only(fds: Iterable[int]) -> None:
 
 def wire_standard_fds(log_fd: int) -> None:
     """Nothing to read, nowhere to print, and stderr into the log: a traceback must not be lost."""
-    null = open_fd(devnull, O_RDWR)
-    dup2(null, 0)
-    dup2(null, 1)
+    # The parent may have had its last descriptor: open takes the place that is free now.
+    closerange(0, 1)
+    dup2(open_fd(devnull, O_RDWR), 1)
     dup2(log_fd, 2)
-    close(null)
 
 
 @cache
