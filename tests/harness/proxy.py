@@ -171,6 +171,16 @@ class Proxy:
         """Return everything that this proxy ever started, zombies too."""
         return [process for process in psutil.process_iter() if _session(process) in self._sessions]
 
+    def zombies(self) -> list[psutil.Process]:
+        """Return those that have ended without a living parent of ours taking note."""
+        every = self.every_process()
+        ours, found = {process.pid for process in every}, []
+        for process in every:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_ZOMBIE and process.ppid() in ours:
+                    found.append(process)
+        return found
+
     def children(self, role: str) -> list[psutil.Process]:
         """Return the living processes whose title names `role` (`imap-login`, `pop3-login`, `auth`)."""
         return [p for p in self.processes() if p.pid != self.pid and _role(p).split("(")[0] == role]
@@ -206,6 +216,7 @@ class Proxy:
         with self._close:
             try:
                 if self._process is not None:
+                    wait_until("every child that has ended is buried", lambda: not self.zombies(), STOP_S)
                     self.stop()
                     wait_until(
                         f"no process is left\n{self.processes()}", lambda: not self.processes(), STOP_S
