@@ -9,7 +9,7 @@ from tests.process.test_limits import restart_with_descriptors
 
 
 def test_out_of_descriptors_for_children(new_whole_arena: NewArena) -> None:
-    """X04: no more processes are forked, with few lines about it; sessions go on, and it resumes by itself."""
+    """X04: no more processes are forked, with few lines; sessions go on, and it resumes by itself."""
     arena = new_whole_arena(MODES["own"], "login_processes_count = 2")
     restart_with_descriptors(arena, 48)
     session = guest(arena)

@@ -14,8 +14,8 @@ from tests.stress.figures import Figures
 _REST_S = 15.0
 # What an allocator may keep after a storm; what leaks with each login or reload is more.
 _MEMORY_SLACK_KIB = {"master": 1024, "auth": 4096, "imap-login": 4096, "pop3-login": 4096}
-# A worker keeps some pipes for its next relays.
-_IDLE_PIPE_FDS = {"imap-login": 16, "pop3-login": 16}
+# A worker keeps some pipes for its next relays, auth a connection to the database for each of its threads.
+_IDLE_FDS = {"auth": 30, "imap-login": 16, "pop3-login": 16}
 
 
 class Look(NamedTuple):
@@ -86,7 +86,7 @@ class Witness:
             *(line for line in text.splitlines() if "Traceback" in line or "BUG:" in line),
         ]
         figures.none("roles missing, zombies, orphans, tracebacks", wrong)
-        self._note_growth(figures, "fds", now, "descriptors as before but for idle pipes", _IDLE_PIPE_FDS)
+        self._note_growth(figures, "fds", now, "descriptors as before but for idle ones", _IDLE_FDS)
         self._note_growth(
             figures, "rss_kib", now, "memory growth < 4096 KiB, of the master < 1024 KiB", _MEMORY_SLACK_KIB
         )
