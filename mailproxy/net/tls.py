@@ -78,12 +78,12 @@ class TlsSocket:
             return False
         return True
 
-    def recv(self, limit_bytes: int) -> bytes:
-        """Read at most one record; empty at the end, a missing close_notify included."""
+    def recv(self, _limit_bytes: int) -> bytes:
+        """Read at most one record, whatever the limit; empty at the end, a missing close_notify included."""
         if self._is_over:
             return b""
         try:
-            data: bytes = self._tls.read(max(limit_bytes, RECORD_BYTES))
+            data: bytes = self._tls.read(RECORD_BYTES)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
         except ssl.SSLEOFError:
