@@ -39,6 +39,7 @@ from mailproxy.process.login_policy import make_policy
 from mailproxy.process.master_link import MasterLink
 from mailproxy.process.random_words import RandomWords
 from mailproxy.process.roster import RelayInfo, Roster
+from mailproxy.process.scrub import Scrub
 from mailproxy.process.source_addresses import SourceAddresses
 from mailproxy.process.title import set_title
 from mailproxy.process.user_ip_table import Places, Row, UserIpTable
@@ -90,6 +91,7 @@ class Worker:
             opened=False,
         )
         self._master = MasterLink(self.reactor, self.log, self._on_order, self._lose_master)
+        self._scrub = Scrub(self.reactor)
         self.pipes = PipePool()
         self.policy = policy
         self.sessions: dict[Arrival | Connection, None] = {}
@@ -155,6 +157,8 @@ class Worker:
         self.reactor.open()
         self._log_lines.open()
         self._master.open(channel)
+        if not self._settings.login_process_per_connection:
+            self._scrub.open()  # Otherwise all passwords are those of one user, who is served until the end.
         for group in self.auths:
             group.connect()
 
@@ -263,6 +267,8 @@ class Worker:
         """Forget a client that is being told goodbye."""
         self.sessions.pop(connection, None)
         self._lingering += 1
+        if self._scrub.is_idle:
+            self._scrub.arm()
 
     def connection_closed(self) -> None:
         """Note that a client's socket is closed after his goodbye."""
@@ -274,6 +280,8 @@ class Worker:
         del self.sessions[connection]
         client = connection.client
         self.relays[relay] = RelayInfo(user, client.rip, client.session_id, client.since_s, row)
+        if self._scrub.is_idle:
+            self._scrub.arm()
         if self._handover.is_passing:
             self._handover.offer(relay)
         if self._master.said is not State.LISTENING:

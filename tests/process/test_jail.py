@@ -176,34 +176,3 @@ def ask_auth() -> bytes:
                 break
             answer += data
     return answer
-
-
-def test_passwords_are_not_left_in_memory(new_arena: NewArena) -> None:
-    """V07: Python does not wipe what it frees, but most of that is used again."""
-    arena = new_arena(MODES["shared"], "login_processes_count = 1")
-    marker = b"Marker-" + secrets.token_hex(4).encode() + b"-"
-    count = 300
-    for number in range(count):
-        with arena.client() as client:
-            assert client.ask(b"a1 LOGIN john %s%04d\r\n" % (marker, number)).startswith(b"a1 OK")
-    (worker,) = arena.proxy.children("imap-login")
-    found = set(re.findall(re.escape(marker) + rb"\d{4}", memory_of(worker.pid)))
-    assert len(found) <= count // 3, sorted(found)
-    database = str(arena.path).encode()
-    assert database not in memory_of(worker.pid)
-
-
-def memory_of(pid: int) -> bytes:
-    """Return all that a process may write to."""
-    pieces = []
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in maps:
-            place, rights, *_ = line.split()
-            if rights.startswith("rw"):
-                start, end = (int(word, 16) for word in place.split("-"))
-                memory.seek(start)
-                try:
-                    pieces.append(memory.read(end - start))
-                except OSError:
-                    continue  # What the kernel keeps for itself.
-    return b"".join(pieces)

@@ -1,0 +1,118 @@
+"""Freed memory of a worker that serves many, overwritten soon after a login: passwords must not outlive it.
+
+Python does not wipe what it frees, and whoever captures a worker would find the passwords of those who have
+logged in before. The C library wipes at `free` when told so (mallopt(3), M_PERTURB), all but the few chunks
+of each size that it keeps for the next who asks. Python's own allocator, which serves what is small, cannot.
+So a sweep takes from both what is free, overwrites it, and gives it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import time
+from itertools import repeat
+
+from mailproxy.net.reactor import Reactor
+
+_DELAY_S = 1.0
+# Where much is free a sweep takes longer, and comes less often: it never costs more than 1/300 of a core.
+_REST = 300
+_EMPTY_BYTES = b"".__sizeof__()
+
+# Objects/obmalloc.c: a pool of 16 KiB, behind its header, serves one size, a multiple of 16 up to 512 bytes.
+# No pool is begun while one of its size has room, nor a piece of new memory while there is a pool left.
+_POOL_BYTES = 16384
+_HEADER_BYTES = 48
+_STEP_BYTES = 16
+_SMALL_BYTES = 512
+# The most that one sweep takes of each size, and of pools that are free as a whole.
+_LIMIT_BYTES = 4 << 20
+# So many pools in a row are of new memory.
+_NEW_POOLS = 60
+
+# malloc/malloc.c: so many chunks of each size are kept, of sizes 24, 40 … 1032 bytes.
+_PERTURB = -6
+_KEPT_SIZES = [size_bytes for size_bytes in range(24, 1033, 16) for _ in range(7)]
+
+
+class Scrub:
+    """The one of this process: logins arm it, and it sweeps a second later; who is idle is not woken."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._delay_s = _DELAY_S
+        self.is_idle = False
+        """Whether the next login has to arm it; never without `open`."""
+
+    def open(self) -> None:
+        """Begin, and let the C library wipe what is freed from now on, if it is one that can."""
+        self.is_idle = True
+        if hasattr(_libc, "mallopt"):
+            _libc.mallopt(_PERTURB, 1)
+
+    def arm(self) -> None:
+        """Sweep soon."""
+        self.is_idle = False
+        self._reactor.call_later(self._delay_s, self._on_time)
+
+    def _on_time(self) -> None:
+        self.is_idle = True
+        began_s = time.process_time()
+        with contextlib.suppress(
+            MemoryError
+        ):  # What is left then is the limit of the process: no harm is done.
+            sweep()
+        self._delay_s = max(_DELAY_S, (time.process_time() - began_s) * _REST)
+
+
+def sweep() -> None:
+    """Overwrite what is free, for about a millisecond."""
+    for size_bytes in range(3 * _STEP_BYTES, _SMALL_BYTES + 1, _STEP_BYTES):
+        _fill_used_pools(size_bytes)
+    _fill_free_pools()
+    _fill_kept_chunks()
+
+
+def _take(size_bytes: int, count: int) -> list[bytes]:
+    return list(map(bytes, repeat(size_bytes - _EMPTY_BYTES, count)))
+
+
+def _fill_used_pools(size_bytes: int) -> None:
+    """Take blocks until a pool was ours from its first to its last: then no other has room."""
+    count = (_POOL_BYTES - _HEADER_BYTES) // size_bytes
+    held: list[bytes] = []
+    while len(held) * size_bytes < _LIMIT_BYTES:
+        held += _take(size_bytes, count)
+        pool, place = divmod(id(held[-1]), _POOL_BYTES)
+        held += _take(size_bytes, count - 1 - (place - _HEADER_BYTES) // size_bytes)
+        first = pool * _POOL_BYTES + _HEADER_BYTES
+        if id(held[-count]) == first and id(held[-1]) == first + (count - 1) * size_bytes:
+            return
+
+
+def _fill_free_pools() -> None:
+    """Take whole pools until some come one behind the other, as in new memory."""
+    count = (_POOL_BYTES - _HEADER_BYTES) // _SMALL_BYTES
+    held: list[list[bytes]] = []
+    while len(held) * _POOL_BYTES < _LIMIT_BYTES:
+        held.append(_take(_SMALL_BYTES, count))
+        if len(held) >= _NEW_POOLS:
+            first, last = id(held[-_NEW_POOLS][0]), id(held[-1][0])
+            if last - first == (_NEW_POOLS - 1) * _POOL_BYTES:
+                return
+
+
+_libc = ctypes.CDLL(None)
+_libc.malloc.argtypes, _libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+_libc.free.argtypes, _libc.free.restype = [ctypes.c_void_p], None
+
+
+def _fill_kept_chunks() -> None:
+    malloc, memset, free = _libc.malloc, ctypes.memset, _libc.free
+    held = [(malloc(size_bytes), size_bytes) for size_bytes in _KEPT_SIZES]
+    for place, size_bytes in held:
+        if place:
+            memset(place, 0, size_bytes)
+    for place, _ in held:
+        free(place)
