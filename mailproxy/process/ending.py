@@ -73,14 +73,14 @@ class Ending:
         for living in list(self._spawner.children.values()):
             outlet = outlets.get(living.role.removesuffix("-login"))
             if outlet is None:
-                living.order(Order.RETIRE)
+                self._spawner.insist(living, Order.RETIRE)
             else:
-                living.order(Order.HAND_OVER, fds=[outlet])
+                self._spawner.insist(living, Order.HAND_OVER, [outlet])
         self._wait(grace_s)
 
     def _order(self, orders: Mapping[str, Order]) -> None:
         for living in list(self._spawner.children.values()):
-            living.order(orders[living.kind])
+            self._spawner.insist(living, orders[living.kind])
 
     def _wait(self, grace_s: float) -> None:
         self._stage = _Stage.WAITING

@@ -132,7 +132,7 @@ class Generation:
             before = [child for child in self._spawner.children.values() if self._is_login(child)]
             self.serve_logins(self._listeners)
             for living in before:
-                living.order(Order.RETIRE)
+                self._spawner.insist(living, Order.RETIRE)
 
     def _is_login(self, living: Child) -> bool:
         return living.owner is self and living.kind == "login"
@@ -235,4 +235,4 @@ class Generation:
         self.is_retired = self._auth.is_retired = True
         for living in list(self._spawner.children.values()):
             if living.owner is self:
-                living.order(Order.RETIRE)
+                self._spawner.insist(living, Order.RETIRE)

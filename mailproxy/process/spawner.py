@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import traceback
 from _signal import set_wakeup_fd  # type: ignore[import-not-found]
 from _socket import socketpair
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import SocketType
 from typing import NoReturn, Protocol
 
@@ -17,6 +18,7 @@ from mailproxy.base.errors import PeerViolation
 from mailproxy.base.level import Level
 from mailproxy.ipc import log_frames
 from mailproxy.ipc.status import Order, State, Status, parse_status, render_order
+from mailproxy.net.fd_passing import close_all
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.signals import block_all, unblock_all
 from mailproxy.process.child import keep_only, wire_standard_fds
@@ -41,6 +43,7 @@ _SIGNAL_REASONS = {
 }
 _READ_BYTES = 65536
 _AF_UNIX, _SEQPACKET = int(socket.AF_UNIX), int(socket.SOCK_SEQPACKET)
+_ASK_AGAIN_S = 0.5
 _NEWBORN = Status(State.STARTING, 0, 0)
 
 OnStatus = Callable[["Child", Status], None]
@@ -72,6 +75,8 @@ class Child:
     ready_at_s: float = 0.0
     is_heard: bool = True
     was_told_to_end: bool = False
+    unsaid: dict[Order, list[int]] = field(default_factory=dict)
+    """What it is asked for as soon as it takes orders again, with descriptors of ours."""
 
     def order(self, order: Order, argument: bytes = b"", fds: Sequence[int] = ()) -> bool:
         """Ask the child for something, and give it copies of `fds`; False when it takes nothing now."""
@@ -123,6 +128,7 @@ class Spawner:
         self._on_status = on_status
         self._on_death = on_death
         self._pipes: dict[str, _LogPipe] = {}
+        self._asks_again = False
         self.children: dict[int, Child] = {}
 
     def spawn(self, role: str, kind: str, owner: object, keeps: Sequence[HasFileno], body: Body) -> Child:
@@ -150,6 +156,33 @@ class Spawner:
         self.children[pid] = born
         self._reactor.add(ours.fileno(), READ, lambda _events: self._hear(born))
         return born
+
+    def insist(self, living: Child, order: Order, fds: Sequence[int] = ()) -> None:
+        """Ask a child for something that must not be lost, again and again while it takes no orders."""
+        if living.order(order, fds=fds):
+            return
+        close_all(living.unsaid.pop(order, []))
+        copies: list[int] = []
+        with contextlib.suppress(OSError):  # Without a number for one it goes without.
+            copies += [os.dup(fd) for fd in fds]
+        living.unsaid[order] = copies
+        self._ask_again_later()
+
+    def _ask_again_later(self) -> None:
+        # Not when its channel is writable: one that is may still refuse descriptors, for as long as it likes.
+        if not self._asks_again:
+            self._asks_again = True
+            self._reactor.call_later(_ASK_AGAIN_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._asks_again = False
+        waiting = [living for living in self.children.values() if living.unsaid]
+        for living in waiting:
+            for order, fds in list(living.unsaid.items()):
+                if living.order(order, fds=fds):
+                    close_all(living.unsaid.pop(order))
+        if any(living.unsaid for living in waiting):
+            self._ask_again_later()
 
     def _hear(self, sender: Child) -> None:
         packet = self._receive(sender)
@@ -205,6 +238,8 @@ class Spawner:
         if dead.is_heard:
             self._reactor.remove(dead.channel.fileno())
         dead.channel.close()
+        for fds in dead.unsaid.values():
+            close_all(fds)
         code = os.waitstatus_to_exitcode(wait_status)
         if code:
             self.drain_logs()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
+from mailproxy.ipc.status import Order, render_order
 from tests.harness.arena import Arena
 from tests.harness.ports import free_port
 from tests.harness.proxy import greeting
 from tests.harness.wait import wait_until
-from tests.process.conftest import NewArena
+from tests.process.conftest import MODES, NewArena
 from tests.process.look import connects, echoes, greets, guest, pids, try_login, wait_service
+from tests.process.test_jail import borrow_channels
 
 STARTED = "SIGHUP received - reloading configuration"
 REFUSED = "Invalid configuration, keeping old one"
@@ -210,6 +214,25 @@ def test_a_refused_reload_opens_no_address(new_arena: NewArena, why: str) -> Non
         assert f"Error: listen({taken}) failed: Address already in use" in arena.proxy.log_text()
     assert not connects(new_port)
     assert try_login(arena).startswith(b"a1 OK ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the master's channels are open to root alone")
+def test_a_worker_that_took_no_orders_is_told_later(new_arena: NewArena) -> None:
+    """By the master, of himself: otherwise it would accept clients for a configuration of before."""
+    arena = new_arena(MODES["shared"], "login_processes_count = 1")
+    session = guest(arena)
+    (old,) = pids(arena, "imap-login")
+    os.kill(old, signal.SIGSTOP)
+    ping = render_order(Order.PING)
+    for fd in borrow_channels(arena.proxy.pid):
+        with socket.socket(fileno=fd) as channel, contextlib.suppress(OSError):
+            for _ in range(1000):
+                channel.send(ping, socket.MSG_DONTWAIT)
+    arena.proxy.sighup()
+    wait_until("a new worker is there", lambda: pids(arena, "imap-login") - {old})
+    os.kill(old, signal.SIGCONT)
+    session.close()
+    wait_until("the old worker has left", lambda: old not in pids(arena, "imap-login"))
 
 
 def test_a_storm_of_reloads(new_whole_arena: NewArena) -> None:

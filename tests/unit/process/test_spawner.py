@@ -19,7 +19,7 @@ from mailproxy.ipc.status import Order, State, Status, parse_order, render_statu
 from mailproxy.net.reactor import Reactor
 from mailproxy.process.child import ChildLog
 from mailproxy.process.log_sink import LogSink
-from mailproxy.process.spawner import Body, Child, Spawner
+from mailproxy.process.spawner import _ASK_AGAIN_S, Body, Child, Spawner
 
 
 class Family:
@@ -92,6 +92,50 @@ def test_orders_reach_the_child(family: Family) -> None:
 
     family.spawn(body).order(Order.RETIRE)
     family.turn_until(lambda: "Info: imap-login: RETIRE" in family.lines())
+
+
+def test_orders_that_find_no_room_are_repeated(family: Family) -> None:
+    """By the master itself, without haste, one of a kind; descriptors go along and are not kept."""
+
+    def body(channel: socket.socket) -> None:
+        while True:
+            packet, fds, _, _ = socket.recv_fds(channel, 64, 4)
+            order = parse_order(packet)[0]
+            if order is not Order.PING:
+                ChildLog().write(Level.INFO, f"{order.name} with {len(fds)}")
+
+    born = family.spawn(body)
+    held = len(os.listdir("/proc/self/fd"))
+    os.kill(born.pid, signal.SIGSTOP)
+    while born.order(Order.PING):
+        pass
+    for _ in range(3):
+        family.spawner.insist(born, Order.RETIRE)
+        family.spawner.insist(born, Order.HAND_OVER, [0])
+    assert len(os.listdir("/proc/self/fd")) == held + 1
+    turns = 0
+    end = time.monotonic() + 2 * _ASK_AGAIN_S
+    while time.monotonic() < end:
+        family.reactor.run_once(end - time.monotonic())
+        turns += 1
+    assert turns < 6
+    assert set(born.unsaid) == {Order.RETIRE, Order.HAND_OVER}
+    os.kill(born.pid, signal.SIGCONT)
+    family.turn_until(lambda: family.lines()[-1:] == ["Info: imap-login: HAND_OVER with 1"])
+    assert family.lines() == ["Info: imap-login: RETIRE with 0", "Info: imap-login: HAND_OVER with 1"]
+    assert not born.unsaid
+    assert len(os.listdir("/proc/self/fd")) == held
+
+
+def test_what_could_not_be_said_to_the_dead_is_forgotten(family: Family) -> None:
+    born = family.spawn(sleep)
+    held = len(os.listdir("/proc/self/fd"))
+    while born.order(Order.PING):
+        pass
+    family.spawner.insist(born, Order.HAND_OVER, [0])
+    os.kill(born.pid, signal.SIGKILL)
+    family.turn_until(lambda: family.deaths)
+    assert len(os.listdir("/proc/self/fd")) == held - 1  # Its channel is closed as well.
 
 
 @pytest.mark.parametrize(
