@@ -14,9 +14,12 @@ from mailproxy.net.pipes import PIPE_BYTES, Pipe, PipePool
 from mailproxy.net.tls import Stream, TlsSocket
 
 _SMALL_BYTES = 4096
+# Whether a socket blocks is a matter of all who hold it, and a relay of another process may have its holder
+# there yet. So each call says that it does not wait, which costs nothing.
+_NOW = socket.MSG_DONTWAIT
 # The most that one direction moves in a batch: a fast session must not starve a hundred interactive ones.
 _TURN_BYTES = 1 << 20
-_TLS_READ_BYTES = 65536
+_LARGE_BYTES = 65536
 # A bulk direction that moves less than this in a turn is small again.
 _BULK_BYTES = 2 * _SMALL_BYTES
 _SPLICE_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -92,10 +95,9 @@ class Direction:
             self.ended_first,
         )
 
-    def restore(self, state: WayState, pipe: Pipe | None) -> None:
-        """Be in the state that another way described; its pipe is ours from now on."""
-        self.pipe = pipe
-        self.pending = state.pending
+    def restore(self, state: WayState, held: bytes) -> None:
+        """Be in the state that another way described, whose pipe held these bytes."""
+        self.pending = state.pending + held
         self.total_bytes = state.total_bytes
         self.is_bulk = state.is_bulk
         self.source_ended = state.source_ended
@@ -124,7 +126,7 @@ class Direction:
             return False
         # Written out instead of calling `_read` and `_write`, as a client's round trip is two of these.
         try:
-            data = self.source.recv(_SMALL_BYTES)
+            data = self.source.recv(_SMALL_BYTES, _NOW)
         except BlockingIOError:
             return True
         except OSError:
@@ -137,7 +139,7 @@ class Direction:
         if size_bytes >= _SMALL_BYTES:
             self.is_bulk, self.is_steady = True, False
         try:
-            sent_bytes = self.destination.send(data)
+            sent_bytes = self.destination.send(data, _NOW)
         except BlockingIOError:
             sent_bytes = 0
         except OSError:
@@ -158,7 +160,7 @@ class Direction:
     def _read(self, limit_bytes: int) -> bytes:
         """Read once; empty when there is nothing now, or nothing any more."""
         try:
-            data = self.source.recv(limit_bytes)
+            data = self.source.recv(limit_bytes, _NOW)
         except BlockingIOError:
             return b""
         except OSError:
@@ -191,7 +193,7 @@ class Direction:
     def write(self, data: bytes, flags: int = 0) -> None:
         """Send bytes, or keep them until the destination takes them."""
         try:
-            sent_bytes = self.destination.send(data, flags)
+            sent_bytes = self.destination.send(data, flags | _NOW)
         except BlockingIOError:
             sent_bytes = 0
         except OSError:
@@ -276,19 +278,29 @@ class Direction:
             self.pipe = None
 
 
-class TlsDirection(Direction):
-    """A way with TLS on a side: the bytes pass through this process, a record or more at a time."""
+class CopyingDirection(Direction):
+    """A way whose bytes all pass through this process.
+
+    Such is one that came from another process, which may have kept the sockets: when that sets them
+    blocking, a splice into a full one waits for its reader, whatever the flags say.
+    """
 
     __slots__ = ()
 
     def _splice(self, pipes: PipePool) -> None:
         moved_bytes = 0
         while moved_bytes < _TURN_BYTES and not (self.pending or self.ended or self.source_ended):
-            got_bytes = self._copy(_TLS_READ_BYTES)
+            got_bytes = self._copy(_LARGE_BYTES)
             if not got_bytes:
                 break
             moved_bytes += got_bytes
         self.is_bulk = moved_bytes >= _BULK_BYTES
+
+
+class TlsDirection(CopyingDirection):
+    """A way with TLS on a side: a record at a time, or more."""
+
+    __slots__ = ()
 
     def write(self, data: bytes, flags: int = 0) -> None:
         """Send bytes, of which a TLS socket takes one record at a time."""

@@ -12,12 +12,14 @@ delivered.
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from socket import SocketType
 from typing import NamedTuple
 
-from mailproxy.net.direction import Direction, TlsDirection, WayState
-from mailproxy.net.pipes import Pipe, PipePool
+from mailproxy.net.direction import CopyingDirection, Direction, TlsDirection, WayState
+from mailproxy.net.pipes import PipePool, take_from_pipe
 from mailproxy.net.reactor import DATA, END, GONE, READ, WRITE, Reactor
 from mailproxy.net.tls import Stream
 
@@ -25,6 +27,7 @@ from mailproxy.net.tls import Stream
 # its client has said his last word may be searching, and gets longer.
 _LEFT_CLIENT_S = 60.0
 _LEFT_BACKEND_S = 600.0
+_NO_LINGER = struct.pack("ii", 0, 0)
 
 
 class RelayState(NamedTuple):
@@ -60,16 +63,18 @@ class Relay:
         client: Stream,
         backend: Stream,
         on_end: Callable[[Relay], None],
+        *,
+        is_adopted: bool = False,
     ) -> None:
         self._reactor = reactor
         self._pipes = pipes
         self._on_end = on_end
         is_plain = isinstance(client, SocketType) and isinstance(backend, SocketType)
-        direction = Direction if is_plain else TlsDirection
+        direction = TlsDirection if not is_plain else CopyingDirection if is_adopted else Direction
         self.up = direction(client, backend)
         self.down = direction(backend, client)
         self._client_events = self._backend_events = READ
-        self._is_adopted = False
+        self._is_adopted = is_adopted
         self._rest_bytes = -1
         """What the way that is left had moved when it was looked at last; -1 while both live."""
 
@@ -175,18 +180,22 @@ class Relay:
     def adopt(
         cls, reactor: Reactor, pipes: PipePool, state: RelayState, on_end: Callable[[Relay], None]
     ) -> Relay:
-        """Own a relay of another process, with its descriptors; `resume` goes on with it."""
+        """Own a relay of another process, with its descriptors; `resume` goes on with it.
+
+        Whoever handed it over may be hostile and have kept them: nothing here waits for him.
+        """
         client, backend = (SocketType(fileno=fd) for fd in state.fds[:2])
-        rest = iter(state.fds[2:])
-        relay = cls(reactor, pipes, client, backend, on_end)
+        rest, is_whole = iter(state.fds[2:]), True
+        relay = cls(reactor, pipes, client, backend, on_end, is_adopted=True)
         for direction, way in ((relay.up, state.up), (relay.down, state.down)):
-            if way.held_bytes:
-                direction.restore(way, Pipe(next(rest), next(rest), way.held_bytes, is_ours=False))
-            else:
-                direction.restore(way, None)
-        relay._is_adopted = True
+            held = take_from_pipe(next(rest), next(rest), way.held_bytes) if way.held_bytes else b""
+            direction.restore(way, held or b"")
+            is_whole = is_whole and held is not None
         client.setblocking(False)
         backend.setblocking(False)
+        if not is_whole:
+            relay.up.abandon()
+            relay.down.abandon()
         return relay
 
     def resume(self) -> None:
@@ -212,8 +221,11 @@ class Relay:
         for direction, events in ((self.up, self._client_events), (self.down, self._backend_events)):
             if not direction.ended:
                 direction.abandon()
+            if self._is_adopted and isinstance(direction.source, SocketType):
+                # Whoever handed it over may have made it linger: closing would wait, whatever its mode.
+                direction.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             if events and self._is_adopted:
-                # Whoever handed the relay over may not have closed his copies yet.
+                # He may not have closed his copies yet.
                 self._reactor.remove(direction.source_fd)
             elif events:
                 self._reactor.forget(direction.source_fd)

@@ -78,8 +78,8 @@ class TlsSocket:
             return False
         return True
 
-    def recv(self, _limit_bytes: int) -> bytes:
-        """Read at most one record, whatever the limit; empty at the end, a missing close_notify included."""
+    def recv(self, _limit_bytes: int, _flags: int = 0) -> bytes:
+        """Read at most one record, limit or not; empty at the end, a missing close_notify included."""
         if self._is_over:
             return b""
         try:

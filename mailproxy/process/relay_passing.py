@@ -25,6 +25,8 @@ Log = Callable[[Level, str], None]
 
 # Client, backend, and two pipes.
 _MAX_FDS = 6
+# A pipe of our own is needed to empty theirs.
+_NEEDED_FDS = _MAX_FDS + 2
 _PAUSE_S = 0.1
 # Other senders' packets fill the queue, or too many descriptors are on their way (unix(7)).
 _LATER = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
@@ -259,10 +261,10 @@ class RelayReceiver:
             self._pause(_TURN_S)
 
     def _has_room(self) -> bool:
-        """Whether all descriptors of a packet would fit: the kernel drops those that do not."""
+        """Whether a packet's descriptors and what they need would fit: the kernel drops those that do not."""
         spare: list[int] = []
         try:
-            while len(spare) < _MAX_FDS:
+            while len(spare) < _NEEDED_FDS:
                 spare.append(os.dup(self._socket.fileno()))
         except OSError:
             return False

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
+import signal
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from socket import SocketType
 
 import pytest
 
-from mailproxy.net.pipes import PipePool
+from mailproxy.net.pipes import PIPE_BYTES, PipePool, take_from_pipe
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
 from tests.unit.net.test_relay import push, read_all, read_exactly, send_in_chunks, tcp_pair
@@ -126,85 +130,80 @@ def test_a_pipe_of_another_process_serves_nobody_else(wanderer: Wanderer) -> Non
     pusher.start()
     while pusher.is_alive():
         wanderer.turn()
-    wanderer.hop()
     pipe = wanderer.relay.down.pipe
     assert pipe is not None
     of_old_worker = os.fstat(pipe.read_fd).st_ino
-    wanderer.backend.shutdown(socket.SHUT_WR)
-    reader = threading.Thread(target=lambda: read_all(wanderer.client))
-    reader.start()
-    while reader.is_alive():
-        wanderer.turn()
-    later = wanderer.pipes.borrow()
-    assert later is not None
-    assert os.fstat(later.read_fd).st_ino != of_old_worker
-    later.close()
-
-
-def test_what_the_login_left_for_a_client_who_does_not_read() -> None:
-    """F12: bytes that are in this process's memory go along."""
-    leftover = random.Random(5).randbytes(32 * _MIB)
-    wanderer = Wanderer(to_client=leftover)
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(read_exactly(wanderer.client, len(leftover))))
     wanderer.hop()
-    reader.start()
-    while reader.is_alive():
-        wanderer.turn()
+    assert wanderer.held == 1
+    mine = [os.stat(f"/proc/self/fd/{fd}").st_ino for fd in os.listdir("/proc/self/fd") if is_open(fd)]
+    assert of_old_worker not in mine
+
+
+def is_open(fd: str) -> bool:
+    return os.path.exists(f"/proc/self/fd/{fd}")
+
+
+@pytest.fixture
+def patience() -> Iterator[None]:
+    """End a call that waits, after a second."""
+
+    def stop(*_arguments: object) -> None:
+        raise AssertionError("a call has waited")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1000, 100_000])
+def test_sockets_that_another_process_sets_blocking(
+    wanderer: Wanderer, patience: None, chunk_bytes: int
+) -> None:
+    """V16: by an old worker's copies. The reader takes nothing, the other is silent; no call waits."""
+    kept = [os.dup(fd) for fd in (wanderer.relay.up.source_fd, wanderer.relay.down.source_fd)]
+    try:
         wanderer.hop()
-    assert wanderer.pended
-    assert hashlib.sha256(got[0]).digest() == hashlib.sha256(leftover).digest()
-    wanderer.close()
+        wanderer.client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                for fd in kept:
+                    os.set_blocking(fd, True)
+                wanderer.client.send(b"x" * chunk_bytes)
+                signal.setitimer(signal.ITIMER_REAL, 1)
+                wanderer.turn(0)
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        wanderer.relay.up.move(wanderer.pipes)
+        wanderer.relay.down.move(wanderer.pipes)
+        assert wanderer.relay.up.is_stalled
+        assert wanderer.backend.recv(1) == b"x"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for fd in kept:
+            os.close(fd)
 
 
-@pytest.mark.parametrize("client_first", [True, False])
-def test_half_closed(wanderer: Wanderer, client_first: bool) -> None:
-    """F12: the way that is left lives on, the end is not said twice, and who left first is remembered."""
-    first, last = wanderer.client, wanderer.backend
-    if not client_first:
-        first, last = last, first
-    first.sendall(b"farewell")
-    first.shutdown(socket.SHUT_WR)
-    for _ in range(5):
-        wanderer.turn()
-    assert read_all(last) == b"farewell"
-    for _ in range(3):
-        wanderer.hop()
-    last.sendall(b"still here")
-    wanderer.turn()
-    assert read_exactly(first, 10) == b"still here"
-    last.shutdown(socket.SHUT_WR)
-    while not wanderer.ended:
-        wanderer.turn()
-        wanderer.hop()
-    assert wanderer.relay.up.ended_first is client_first
-    assert wanderer.relay.down.ended_first is not client_first
+def test_a_pipe_that_another_process_has_emptied(patience: None) -> None:
+    """V16: set blocking too; it costs him his own relay."""
+    read_fd, write_fd = os.pipe()
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    assert take_from_pipe(os.dup(read_fd), os.dup(write_fd), 5) is None
+    os.write(write_fd, b"held")
+    assert take_from_pipe(os.dup(read_fd), os.dup(write_fd), 4) == b"held"
+    assert take_from_pipe(read_fd, write_fd, PIPE_BYTES + 1) is None
+    assert not is_open(str(read_fd))
 
 
-def test_idle_and_gone(wanderer: Wanderer) -> None:
-    """F12: whoever left while nobody looked is missed at once."""
-    state = wanderer.relay.export()
-    assert state is not None
-    assert len(state.fds) == 2
-    wanderer.client.close()
-    wanderer.backend.close()
+def test_a_socket_that_another_process_has_made_linger(wanderer: Wanderer, patience: None) -> None:
+    """V16: closing it does not wait for a reader who takes nothing."""
     wanderer.hop()
-    for _ in range(3):
-        wanderer.turn(1)
+    pusher = threading.Thread(target=lambda: push(wanderer.client))
+    pusher.start()
+    while pusher.is_alive():
+        wanderer.turn()
+    backend = wanderer.relay.down.source
+    assert isinstance(backend, SocketType)
+    backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    wanderer.relay.close()
     assert wanderer.ended
-
-
-def test_the_end_before_the_other_process_has_let_go(wanderer: Wanderer) -> None:
-    """F12: its copies keep the sockets alive, and no event of them may reach anybody here."""
-    state = wanderer.relay.export()
-    assert state is not None
-    copies = [os.dup(fd) for fd in state.fds]
-    wanderer.hop()
-    wanderer.client.close()
-    wanderer.backend.shutdown(socket.SHUT_WR)
-    while not wanderer.ended:
-        wanderer.turn()
-    for _ in range(3):
-        wanderer.turn(0)
-    for copy in copies:
-        os.close(copy)
