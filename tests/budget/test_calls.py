@@ -35,6 +35,8 @@ OF_TIME = frozenset(
         *("Reactor.run_once", "Reactor._wait_s", "Reactor._run_timers", "Reactor.call_at", "Timer.__init__"),
         *("Reactor.call_later", "Reactor._look_at_deadlines", "AuthLink._sweep", "AuthLink._arm_sweep"),
         *("ChildLog._on_time", "ChildLog.flush", "ChildLog._send"),
+        *("Scrub.arm", "Scrub._on_time", "sweep", "_take", "_fill_used_pools", "_fill_free_pools"),
+        *("_fill_kept_chunks", "_fill_kept_chunks.<locals>.<listcomp>"),
     )
 )
 TALK = {
