@@ -99,6 +99,7 @@ class Generation:
 
     def _prepare_filter(self) -> None:
         is_wanted = any(settings.login_seccomp for settings in self.settings.logins)
+        syscall_filter.has_scopes()
         if is_wanted and syscall_filter.loadable() is None:
             self._log(
                 Level.INFO, "login_seccomp: pyseccomp or libseccomp is missing: system calls are not filtered"

@@ -4,6 +4,9 @@ The list of allowed calls is compiled by libseccomp, once and in a process of it
 cost every child memory. Children only hand the finished program to the kernel. A call that is not allowed
 fails with EPERM, as if forbidden by other means: one that we have overlooked must not end ten thousand
 sessions. Those on the list are known to the kernel as always allowed and cost some 30 ns each.
+
+To which Unix socket a process connects no filter can see. Those with a path are outside the jail; those with
+an abstract name are everywhere, but newer kernels keep a process from them by Landlock's scopes.
 """
 
 from __future__ import annotations
@@ -24,11 +27,19 @@ _EPERM = 1
 # ioctl(2) of sockets that are set non-blocking, and how much is to be read.
 _FIONBIO, _FIONREAD = 0x5421, 0x541B
 _INSTRUCTION_BYTES = 8
+# fcntl(2): copies, flags, locks and the sizes of pipes; by others a descriptor would send signals.
+_FCNTLS = (0, 1, 2, 3, 4, 6, 7, 1030, 1031, 1032)
+# landlock_create_ruleset(2): the numbers are those of all architectures; scopes came with version 6.
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446
+_ASK_VERSION, _WITH_SCOPES = 1, 6
+_SCOPE_ABSTRACT_UNIX_SOCKET, _SCOPE_SIGNAL = 1, 2
+# Unix, IPv4, IPv6. Auth is connected to again when it comes back, and a filter does not see by which name.
 _FAMILIES = (1, 2, 10)
+_STREAM, _TYPE_BITS = 1, 0xF
 _CALLS = {
     "bytes": "read write readv writev recvfrom sendto recvmsg sendmsg splice",
     "sockets": "accept4 connect bind shutdown getsockopt setsockopt getsockname getpeername close",
-    "descriptors": "fcntl pipe2 dup fstat newfstatat lseek",
+    "descriptors": "pipe2 dup fstat newfstatat lseek",
     "waiting": "epoll_create1 epoll_ctl epoll_wait epoll_pwait poll ppoll futex sched_yield restart_syscall",
     "time and chance": "clock_gettime clock_getres gettimeofday time getrandom clock_nanosleep",
     "memory": "brk mmap munmap mremap madvise mprotect",
@@ -43,8 +54,18 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-_prctl = ctypes.CDLL(None).prctl
+class _Ruleset(ctypes.Structure):
+    """struct landlock_ruleset_attr."""
+
+    _fields_ = [(name, ctypes.c_uint64) for name in ("handled_access_fs", "handled_access_net", "scoped")]
+
+
+_libc = ctypes.CDLL(None)
+_prctl = _libc.prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_syscall = _libc.syscall
+_syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_scopes = _Ruleset(0, 0, _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL)
 
 
 @cache
@@ -83,13 +104,15 @@ def _compile() -> bytes:
             # One that this architecture does not have is allowed to nobody.
             with contextlib.suppress(Exception):
                 rules.add_rule(seccomp.ALLOW, name)
-    for name, values in (
-        ("socket", _FAMILIES),
-        ("ioctl", (_FIONBIO, _FIONREAD)),
-        ("prctl", (_SET_NAME,)),
-    ):
-        for value in values:
-            rules.add_rule(seccomp.ALLOW, name, seccomp.Arg(0 if name != "ioctl" else 1, seccomp.EQ, value))
+    for family in _FAMILIES:
+        # Neither datagrams, which logs of the system take from everybody, nor packets.
+        is_stream = seccomp.Arg(1, seccomp.MASKED_EQ, _TYPE_BITS, _STREAM)
+        rules.add_rule(seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, family), is_stream)
+    for value in _FCNTLS:
+        rules.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.EQ, value))
+    for value in (_FIONBIO, _FIONREAD):
+        rules.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, value))
+    rules.add_rule(seccomp.ALLOW, "prctl", seccomp.Arg(0, seccomp.EQ, _SET_NAME))
     fd = os.memfd_create("filter")
     with os.fdopen(fd, "w+b") as file:
         rules.export_bpf(file)
@@ -103,12 +126,28 @@ def loadable() -> _Program | None:
     return _Program(len(found) // _INSTRUCTION_BYTES, found) if found else None
 
 
+@cache
+def has_scopes() -> bool:
+    """Whether the kernel keeps processes from abstract sockets; the master asks before it forks."""
+    return int(_syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)) >= _WITH_SCOPES
+
+
+def _stay_in_scope() -> None:
+    """Reach no abstract socket of others, nor signal them."""
+    fd = _syscall(_CREATE_RULESET, ctypes.addressof(_scopes), ctypes.sizeof(_scopes), 0)
+    if fd >= 0:
+        _syscall(_RESTRICT_SELF, fd, 0, 0)
+        os.close(fd)
+
+
 def forbid(*, others: bool) -> None:
-    """Give up new privileges and core dumps, and with `others` all other system calls, where that can be had.
+    """Give up new privileges and core dumps, and with `others` all that logins do not need, if possible.
 
     No set-uid program gives this process rights from here on, and its memory is open to root alone.
     """
     _prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+    if others and has_scopes():
+        _stay_in_scope()
     if others and (filled := loadable()) is not None:
         _prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filled), 0, 0)

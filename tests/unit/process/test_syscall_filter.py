@@ -3,11 +3,14 @@ from __future__ import annotations
 import ctypes
 import encodings.idna  # noqa: F401  as net.tls_context does, for server_hostname
 import errno
+import fcntl
 import os
 import select
 import socket
 import ssl
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,12 @@ FORBIDDEN: dict[str, Callable[[], object]] = {
     "unlink": lambda: os.unlink("/nowhere"),
     "list": lambda: os.listdir("/"),
     "raw socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+    "datagrams to the system's log": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "Unix packets": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK),
+    "UDP": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "UDP over IPv6": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+    "a pair": socket.socketpair,
+    "signals by a descriptor": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()),
     "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
 }
 
@@ -64,8 +73,29 @@ def test_what_no_worker_needs_is_refused(name: str) -> None:
     assert in_child(FORBIDDEN[name], others=True) == errno.EPERM
 
 
+@pytest.mark.skipif(not syscall_filter.has_scopes(), reason="this kernel's Landlock has no scopes")
+def test_abstract_sockets_of_others_are_out_of_reach() -> None:
+    """V03: they are in no directory, so the jail does not hide them; auth's socket is not one of them."""
+    with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory() as folder:
+        listener.bind("")  # The kernel chooses a name.
+        listener.listen()
+        with socket.socket(socket.AF_UNIX) as auth:
+            auth.bind(f"{folder}/auth")
+            auth.listen()
+            for others, code in ((False, 0), (True, errno.EPERM)):
+                assert in_child(partial(connect, listener.getsockname()), others=others) == code
+                assert in_child(partial(connect, auth.getsockname()), others=others) == 0
+
+
+def connect(name: str | bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(name)
+
+
 def serve(listener: socket.socket, context: ssl.SSLContext) -> None:
     """Do once what a worker does: TLS, descriptors over a socket, splice, memory, chance, a traceback."""
+    for family in (socket.AF_UNIX, socket.AF_INET6):
+        socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK).close()
     theirs = socket.socket(socket.AF_INET)
     theirs.setblocking(False)
     theirs.connect_ex(listener.getsockname())
