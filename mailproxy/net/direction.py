@@ -16,7 +16,8 @@ from mailproxy.net.tls import Stream, TlsSocket
 _SMALL_BYTES = 4096
 # Whether a socket blocks is a matter of all who hold it, and a relay of another process may have its holder
 # there yet. So each call says that it does not wait, which costs nothing.
-_NOW = socket.MSG_DONTWAIT
+_NOW = int(socket.MSG_DONTWAIT)
+_MORE = int(socket.MSG_MORE)
 # The most that one direction moves in a batch: a fast session must not starve a hundred interactive ones.
 _TURN_BYTES = 1 << 20
 _LARGE_BYTES = 65536
@@ -188,7 +189,7 @@ class Direction:
             data += self._read(_SMALL_BYTES)
         if data:
             self.is_bulk = len(data) >= _SMALL_BYTES
-            self.write(data, socket.MSG_MORE if self.source_ended else 0)
+            self.write(data, _MORE if self.source_ended else 0)
 
     def write(self, data: bytes, flags: int = 0) -> None:
         """Send bytes, or keep them until the destination takes them."""
