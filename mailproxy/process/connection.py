@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from socket import SocketType
-from traceback import extract_tb
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from mailproxy.base.level import Level
@@ -373,7 +373,7 @@ class Connection:
 
     def fail(self, error: Exception) -> None:
         """End this connection for a bug of ours; secrets are not in the places, so only they are logged."""
-        places = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-6:]]
+        places = [f"{frame.f_code.co_name}:{line}" for frame, line in walk_tb(error.__traceback__)][-6:]
         self.log(Level.ERROR, f"BUG: {type(error).__name__} in {' > '.join(places)}: rip={self.client.rip}")
         if self in self._worker.sessions:
             if self._request_id:
