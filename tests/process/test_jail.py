@@ -15,49 +15,68 @@ from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 from tests.process.conftest import MODES, NewArena
 from tests.process.look import echoes, guest, try_login
+from tests.process.test_certificate_files import TlsArena
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="without root's rights there is no jail")
 
-# Says what a process imports when it is no longer root; auth has another role in the log.
+# Says what a process looks for when it is no longer root; auth has another role in the log. A client's word
+# makes the worker's own code fail.
 WATCHED = """\
 import os, sys
 from mailproxy import cli
+from mailproxy.session.session import Session
 def told(event, arguments):
-    if event == "import" and os.geteuid():
-        os.write(2, f"late import of {arguments[0]}\\n".encode())
+    if event in ("import", "open", "ctypes.dlopen", "socket.getaddrinfo") and os.geteuid():
+        os.write(2, f"late {event} of {arguments[0]}\\n".encode())
+take = Session.on_client_data
+def fail(self, data, now):
+    if b"provoked" in data:
+        raise KeyError(data)
+    take(self, data, now)
+Session.on_client_data = fail
 sys.addaudithook(told)
 sys.exit(cli.main())
 """
+ODD_LINES = (
+    b"a LOGIN {4+}\r\nj\xf6hn {3+}\r\n\xff\xfex\r\n",
+    b'a LOGIN "j\xf6hn" x\r\n',
+    b"a AUTHENTICATE CRAM-MD5\r\nAAAA\r\n",
+    b"a AUTHENTICATE PLAIN AGpvaG4Aw7x4\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
+    b"a LOGIN nowhere x\r\n",
+    b"A" * 9000,
+)
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_nothing_is_loaded_in_the_jail(new_arena: NewArena, mode: str) -> None:
-    """V04: not for a first client, an 8-bit name, SASL, nonsense, a refused or a silent end."""
-    arena = new_arena(MODES[mode], "login_processes_count = 2", "verbose_proctitle = yes")
-    arena.proxy.stop()
+def test_nothing_is_loaded_in_the_jail(mode: str) -> None:
+    """V04: not for a client, TLS, 8-bit names, SASL, nonsense, a refused or silent end, a fault of ours."""
+    arena = TlsArena("auth_debug = no", MODES[mode], "login_processes_count = 2", "verbose_proctitle = yes")
     arena.proxy.program = ["-c", WATCHED]
-    arena.proxy.start()
-    arena.add("nowhere", None, 1, 1)
-    for line in (
-        b"a LOGIN {4+}\r\nj\xf6hn {3+}\r\n\xff\xfex\r\n",
-        b'a LOGIN "j\xf6hn" x\r\n',
-        b"a AUTHENTICATE CRAM-MD5\r\nAAAA\r\n",
-        b"a AUTHENTICATE PLAIN AGpvaG4Aw7x4\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
-        b"a LOGIN nowhere x\r\n",
-        b"A" * 9000,
-    ):
+    with arena:
+        arena.add("nowhere", None, 1, 1)
+        for line in ODD_LINES:
+            with RawClient(arena.proxy.imap_port) as client:
+                assert client.ask(line)
         with RawClient(arena.proxy.imap_port) as client:
-            assert client.ask(line)
-    with guest(arena) as session, guest(arena, "pop3") as pop3:
-        assert echoes(session)
-        assert echoes(pop3)
-    arena.proxy.kill("auth")
-    wait_until("auth is back", lambda: try_login(arena).startswith(b"a1 OK "))
-    arena.proxy.sighup()
-    assert arena.proxy.stop() == 0
-    late = [line for line in arena.proxy.log_text().splitlines() if "-login: late import" in line]
-    assert late == []
+            assert client.ask(b"a provoked fault\r\n") == b""
+        with arena.connect() as client_tls:
+            client_tls.sendall(b"a LOGIN guest %s\r\n" % arena.GUEST)
+            assert b"a OK " in client_tls.recv(4096)
+        with RawClient(arena.port, greet=False) as client:
+            client.send(b"no TLS at all\r\n")
+            client.rest()
+        with guest(arena) as session, guest(arena, "pop3") as pop3:
+            assert echoes(session)
+            assert echoes(pop3)
+        arena.proxy.kill("auth")
+        wait_until("auth is back", lambda: try_login(arena).startswith(b"a1 OK "))
+        arena.proxy.sighup()
+        assert arena.proxy.stop() == 0
+        text = arena.proxy.log_text()
+        arena.proxy.log.write_text(text.replace("BUG:", "(expected)"))
+        assert [line for line in text.splitlines() if "-login: late " in line] == []
+        assert "-login: BUG: KeyError in on_client:" in text
 
 
 def test_the_master_takes_any_packet_from_a_worker(new_arena: NewArena) -> None:
