@@ -186,6 +186,26 @@ def test_others_are_refused(new_arena: NewArena) -> None:
     assert "only root and the user" in as_nobody(lambda: ask_status(path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_auth_is_out_of_reach_of_others(new_arena: NewArena) -> None:
+    """V10: by its directory's mode and by its own."""
+    login_dir = new_arena().proxy.base_dir / "login"
+
+    def reach() -> str:
+        try:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.connect(str(login_dir / "default"))
+        except OSError as error:
+            return type(error).__name__
+        return "connected"
+
+    assert as_nobody(reach) == "PermissionError"
+    login_dir.chmod(0o755)
+    assert as_nobody(reach) == "PermissionError"
+    (login_dir / "default").chmod(0o666)
+    assert as_nobody(reach) == "connected"
+
+
 def ask_status(path: Path) -> str:
     """Ask by hand; returns the answer or the name of the error."""
     try:
