@@ -27,8 +27,8 @@ class TlsSocket:
 
     Raises OSError (ssl.SSLError among them) for what ends the connection and BlockingIOError for *later*.
 
-    It uses what `ssl.SSLSocket` wraps. That class makes three sockets of one, asks the system for what is known
-    and keeps a dictionary for each session.
+    It uses what `ssl.SSLSocket` wraps. That class makes three sockets of one, asks the system for what is
+    known and keeps a dictionary for each session.
     """
 
     __slots__ = ("__weakref__", "_is_over", "_sock", "_tls", "waits_to_write")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -97,9 +98,9 @@ def test_orders_reach_the_child(family: Family) -> None:
 def test_orders_that_find_no_room_are_repeated(family: Family) -> None:
     """By the master itself, without haste, one of a kind; descriptors go along and are not kept."""
 
-    def body(channel: socket.socket) -> None:
+    def body(channel: SocketType) -> None:
         while True:
-            packet, fds, _, _ = socket.recv_fds(channel, 64, 4)
+            packet, fds, _, _ = socket.recv_fds(channel, 64, 4)  # type: ignore[arg-type]
             order = parse_order(packet)[0]
             if order is not Order.PING:
                 ChildLog().write(Level.INFO, f"{order.name} with {len(fds)}")
