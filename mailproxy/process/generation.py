@@ -138,14 +138,14 @@ class Generation:
     def _is_login(self, living: Child) -> bool:
         return living.owner is self and living.kind == "login"
 
-    def adjust(self) -> None:
-        """Fork and order what the policies ask for now."""
+    def adjust(self, is_due: bool = False) -> None:
+        """Fork and order what the policies ask for now; what can wait a little waits until `is_due`."""
         if not self._serves_logins or self.is_retired:
             return
         for settings in self.settings.logins:
             group = self._groups[settings.protocol]
             relay_waits = self._listeners.waits_in_inlet(settings.protocol)
-            for _ in range(group.to_spawn(self._reactor.now, relay_waits)):
+            for _ in range(group.to_spawn(self._reactor.now, relay_waits, is_due)):
                 if not self._spawn_login(settings, group):
                     break
             for pid, order in group.orders(self._reactor.now):
@@ -157,7 +157,7 @@ class Generation:
         if self._ticks == 0:
             for group in self._groups.values():
                 group.on_tick(self._reactor.now)
-        self.adjust()
+        self.adjust(is_due=True)
 
     @property
     def needs_ticks(self) -> bool:

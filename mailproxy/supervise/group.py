@@ -32,6 +32,9 @@ _CROWD_GRACE_S = 0.25
 _ANSWER_S = 0.25
 # At most this part of all workers is kept free at the cost of clients that are logging in.
 _SPARE_SHARE = 8
+# After a fork the master copies each page that it writes to: several forks in a row share most of that.
+_BATCH = 8
+_BATCH_SHARE = 8
 _YOUNG_S = 1.0
 # So many young workers may be killed before it counts as a storm, or a group's whole base if that is more.
 _YOUNG_DEATHS = 3
@@ -148,13 +151,16 @@ class GroupPolicy:
         ready = sum(worker.is_ready for worker in self._workers.values())
         return ready >= min(self._base_count, self._max_count)
 
-    def to_spawn(self, now_s: float, relay_waits: bool = False) -> int:
+    def to_spawn(self, now_s: float, relay_waits: bool = False, is_due: bool = True) -> int:
         """How many to fork now; after failures one at a time.
 
-        A session of the version before that waits for a worker gets one, whatever the limit says.
+        A session of the version before that waits for a worker gets one, whatever the limit says. While few
+        of many are missing there is time until `is_due`.
         """
         room = max(self._max_count - len(self._workers), int(relay_waits))
         missing = max(0, min(self._wanted - self.listening, room))
+        if self._wanted - self.listening < min(self._wanted // _BATCH_SHARE, _BATCH) and not is_due:
+            return int(relay_waits)
         if self._stall_s:
             unproven = any(not worker.is_ready for worker in self._workers.values())
             return 0 if now_s < self._stalled_until_s or unproven else min(missing, 1)

@@ -30,6 +30,20 @@ def test_who_takes_a_client_is_replaced_at_once() -> None:
     assert group.policy.listening == 3
 
 
+def test_a_few_of_many_are_replaced_together() -> None:
+    """Each fork costs the master the pages that it writes to next, unless another fork follows."""
+    group = Group(32, 100)
+    group.fork(0)
+    for pid in (1, 2, 3):
+        group.policy.on_status(pid, LOGINS, 1)
+        assert group.policy.to_spawn(1, is_due=False) == 0
+        assert group.policy.to_spawn(1, is_due=True) == pid
+    assert group.policy.needs_ticks
+    assert group.policy.to_spawn(1, relay_waits=True, is_due=False) == 1
+    group.policy.on_status(4, LOGINS, 1)
+    assert group.policy.to_spawn(1, is_due=False) == 4
+
+
 def test_nobody_listening_doubles_what_is_wanted_and_calm_halts_it() -> None:
     group = Group(2, 100)
     group.fork(0)
