@@ -30,6 +30,7 @@ class Pool:
         self._open_jobs = 0
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]]] = SimpleQueue()
         self._results: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._announced = False
         self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
@@ -65,6 +66,8 @@ class Pool:
             os.eventfd_read(self._event_fd)
         except BlockingIOError:
             return
+        # First this, or a result that comes after the last look would stay unannounced.
+        self._announced = False
         while self._results:
             done, result = self._results.popleft()
             self._open_jobs -= 1
@@ -80,4 +83,7 @@ class Pool:
         while True:
             work, done = self._jobs.get()
             self._results.append((done, work()))
-            os.eventfd_write(self._event_fd, 1)
+            # One word for all that has finished since the last `collect`: each would let go of the GIL.
+            if not self._announced:
+                self._announced = True
+                os.eventfd_write(self._event_fd, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 
@@ -43,6 +44,18 @@ def test_queue_is_bounded() -> None:
     collect(pool, results, 3)
     assert pool.submit(lambda: True, results.append)
     collect(pool, results, 4)
+    pool.close()
+
+
+def test_one_word_for_all_that_waits() -> None:
+    pool = Pool(1)
+    third_runs, gate = threading.Event(), threading.Event()
+    for _ in range(2):
+        pool.submit(lambda: True, lambda _result: None)
+    pool.submit(lambda: third_runs.set() or gate.wait(10.0), lambda _result: None)  # type: ignore[func-returns-value]
+    assert third_runs.wait(10.0)
+    assert os.eventfd_read(pool.fileno()) == 1
+    gate.set()
     pool.close()
 
 
