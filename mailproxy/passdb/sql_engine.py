@@ -1,22 +1,22 @@
 """The hosts of one SQL database: pooled connections, failover, and the way back.
 
 A query goes to the hosts in turn (Dovecot's round robin). A host that fails is left alone for 1 s, then
-5 s, then 10 s at a time; one thread at a time tries whether it is back. SQLAlchemy keeps the pools and
-knows each driver's errors; its statement layer is not used, which would cost 25 us a lookup.
+5 s, then 10 s at a time; one thread at a time tries whether it is back. SQLAlchemy knows which errors of
+a driver mean a lost connection; its statements and pools are not used, which would cost 40 us a lookup.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.engine import make_url
 
 from mailproxy.base.errors import LookupFailure
 from mailproxy.base.level import Level
@@ -29,9 +29,8 @@ limits.LOOKUP_S even if that one connects (4 s), shakes hands (10 s) and waits (
 BACKOFF_S = (1.0, 5.0, 10.0)
 ERROR_CHARS = 300
 
-# Without a handler their complaints about dead connections would go to standard error.
-for library in ("sqlalchemy", "psycopg"):
-    logging.getLogger(library).addHandler(logging.NullHandler())
+# Without a handler its complaints about dead connections would go to standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 Log = Callable[[Level, str], None]
 Clock = Callable[[], float]
@@ -66,8 +65,34 @@ class HostDown(Exception):
     """This host did not answer; its text is fit for the log."""
 
 
+class _Connection:
+    """A DBAPI connection with its cursor; `identity` is what it was made to."""
+
+    def __init__(self, raw: Any, identity: Hashable) -> None:
+        self.raw = raw
+        self.identity = identity
+        self._cursor: Any = None
+
+    def ask(self, text: str, parameters: tuple[str, ...]) -> Answer:
+        """Run a query. Raises what the driver does."""
+        cursor, self._cursor = self._cursor or self.raw.cursor(), None
+        cursor.execute(text, parameters)
+        columns = [column[0] for column in cursor.description or ()]
+        rows = list(cursor.fetchmany(2)) if columns else []
+        if len(rows) < 2:
+            self._cursor = cursor
+        else:
+            cursor.close()  # Rows that nobody has read would hold a lock in SQLite.
+        return Answer(columns, rows)
+
+    def close(self) -> None:
+        """Close it; one that is dead already may complain, which tells nothing."""
+        with contextlib.suppress(Exception):
+            self.raw.close()
+
+
 class Host:
-    """One host's pool and its state; serves several threads."""
+    """One host's connections and its state; serves several threads."""
 
     def __init__(self, target: Target, log: Log, clock: Clock) -> None:
         self._target = target
@@ -77,19 +102,14 @@ class Host:
         self._up = False
         self._failures = 0
         self._retry_at = float("-inf")
-        # pool_size=0 is no limit: as many as auth has threads, and all of them are kept.
-        self._engine = create_engine(
-            target.url,
-            creator=target.connect,
-            poolclass=QueuePool,
-            pool_size=0,
-            pool_reset_on_return=None,
-            pool_use_lifo=True,
-        )
-        dbapi = self._engine.dialect.dbapi
-        assert dbapi is not None
+        # As many as threads needed at once, the last used on top; a deque needs no lock.
+        self._idle: deque[_Connection] = deque()
+        self._closed = False
+        dialect = make_url(target.url).get_dialect()
+        dbapi = dialect.import_dbapi()
+        self._is_disconnect = dialect(dbapi=dbapi).is_disconnect  # type: ignore[call-arg]
         # PyMySQL says RuntimeError when a way to log in needs a package that is not there.
-        self._errors: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError, OSError, RuntimeError)
+        self._errors: tuple[type[Exception], ...] = (dbapi.Error, OSError, RuntimeError)
 
     def claim(self) -> int | None:
         """Return the ticket to try this host now, None while it is left alone.
@@ -109,50 +129,43 @@ class Host:
         """Run one query. Raises HostDown to go on elsewhere, LookupFailure when the query is wrong."""
         while True:
             connection, fresh = self._checkout(ticket)
+            lost = False
             try:
-                # A connection keeps its cursor: a new one costs psycopg more than a quarter of the query.
-                cursor = connection.info.pop("cursor", None) or connection.cursor()
-                cursor.execute(text, parameters)
-                columns = [column[0] for column in cursor.description or ()]
-                rows = list(cursor.fetchmany(2)) if columns else []
-                if len(rows) < 2:
-                    connection.info["cursor"] = cursor
-                else:
-                    cursor.close()  # Rows that nobody has read would hold a lock in SQLite.
+                answer = connection.ask(text, parameters)
                 self._answered()
-                return Answer(columns, rows)
+                return answer
             except self._errors as error:
-                raw = connection.dbapi_connection
-                if not self._engine.dialect.is_disconnect(error, raw, None):  # type: ignore[arg-type]
+                lost = self._is_disconnect(error, connection.raw, None)  # type: ignore[arg-type]
+                if not lost:
                     self._answered()
                     raise LookupFailure(cleaned(error)) from None
-                connection.invalidate(error)
-                # A pooled connection may have died long ago, so take the next; a new one died of now.
+                # An idle connection may have died long ago, so take the next; a new one died of now.
                 if fresh or self._clock() - started_at >= QUERY_S:
                     self._failed(error, ticket)
                     raise HostDown(cleaned(error)) from None
             finally:
-                connection.close()
+                if lost:
+                    connection.close()
+                else:
+                    self._give_back(connection)
 
-    def _checkout(self, ticket: int) -> tuple[PoolProxiedConnection, bool]:
+    def _checkout(self, ticket: int) -> tuple[_Connection, bool]:
         """Return a connection and whether it is new."""
-        while True:
-            identity = self._target.identity()
-            try:
-                connection = self._engine.raw_connection()
-            except self._errors as error:
-                self._failed(error, ticket)
-                raise HostDown(
-                    f"{self._target.connect_failed} {self._target.label}: {cleaned(error)}"
-                ) from None
-            made_for = connection.info.setdefault("identity", identity)
-            if made_for != identity:
-                connection.invalidate()
+        identity = self._target.identity()
+        with contextlib.suppress(IndexError):
+            while (connection := self._idle.pop()).identity != identity:
                 connection.close()
-                continue
-            fresh = "used" not in connection.info
-            connection.info["used"] = True
-            return connection, fresh
+            return connection, False
+        try:
+            return _Connection(self._target.connect(), identity), True
+        except self._errors as error:
+            self._failed(error, ticket)
+            raise HostDown(f"{self._target.connect_failed} {self._target.label}: {cleaned(error)}") from None
+
+    def _give_back(self, connection: _Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
 
     def _answered(self) -> None:
         """Forget the failures; a connection alone, which may be an old one, is no sign of life."""
@@ -182,7 +195,10 @@ class Host:
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when its query ends."""
-        self._engine.dispose()
+        self._closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
 class Database:
