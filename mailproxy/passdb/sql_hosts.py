@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 import ssl
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from pymysql.constants import CLIENT
 from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.text import printable
 from mailproxy.config.settings import SqlSettings
+from mailproxy.passdb.pgsql_connection import PgsqlConnection
 from mailproxy.passdb.sql_engine import CONNECT_S, QUERY_S, Target
 
 SQLITE_BUSY_S = 1.0
@@ -178,33 +178,13 @@ def _pgsql_words(connect: str) -> Iterator[tuple[str, str]]:
 
 
 def _pgsql_target(label: str, conninfo: str) -> Target:
-    def opened() -> Any:
-        # No prepared statements: they break behind a connection pooler.
-        return _PgConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
-
-    return Target("postgresql+psycopg://", label, opened, "pgsql: Connect failed to", "pgsql: Connected to")
-
-
-class _PgConnection(psycopg.Connection[Any]):
-    """A connection whose every wait ends: libpq has no read timeout, and a frozen server sends nothing."""
-
-    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-        return super().wait(_ending(gen, self), *args, **options)
-
-
-def _ending(gen: Any, connection: psycopg.Connection[Any]) -> Any:
-    """Pass a psycopg generator on, and close the connection when it lasts longer than QUERY_S."""
-    ends_at = time.monotonic() + QUERY_S
-    try:
-        state = next(gen)
-        while True:
-            ready = yield state
-            if not ready and time.monotonic() >= ends_at:
-                connection.close()
-                raise psycopg.OperationalError(f"no answer within {QUERY_S:.0f} seconds")
-            state = gen.send(ready)
-    except StopIteration as stop:
-        return stop.value
+    return Target(
+        "postgresql+psycopg://",
+        label,
+        lambda: PgsqlConnection(conninfo),
+        "pgsql: Connect failed to",
+        "pgsql: Connected to",
+    )
 
 
 _READERS: dict[str, Callable[[str], list[Target]]] = {"mysql": _mysql, "pgsql": _pgsql, "sqlite": _sqlite}

@@ -28,6 +28,7 @@ class Dialect(NamedTuple):
     backslashes: bool
     double_is_literal: bool
     placeholder: str
+    """What stands for a value; `{}` is its number. PostgreSQL takes `a$1` and `$1a` for something else."""
     like_escape: str
     """What to append to a LIKE without ESCAPE, so that a backslash makes `%` and `_` plain."""
 
@@ -71,7 +72,7 @@ DIALECTS = {
         ),
         backslashes=False,
         double_is_literal=False,
-        placeholder="%s",
+        placeholder=" ${} ",
         like_escape="",
     ),
 }
@@ -105,7 +106,7 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SqlTemplate:
-    """A query ready to run: `text` in the driver's paramstyle and one Parameter per placeholder."""
+    """A query ready to run: `text` with the driver's placeholders and one Parameter per placeholder."""
 
     text: str
     parameters: tuple[Parameter, ...]
@@ -232,8 +233,8 @@ class _Compiler:
             self._text.append(text.replace("%", "%%") if self._dialect.placeholder == "%s" else text)
 
     def _parameter(self, template: Template, wildcard: str) -> None:
-        self._text.append(self._dialect.placeholder)
         self._parameters.append(Parameter(template, wildcard))
+        self._text.append(self._dialect.placeholder.format(len(self._parameters)))
 
 
 def _parsed(text: str) -> Template:

@@ -13,7 +13,7 @@ import pytest
 from mailproxy.base.errors import LookupFailure
 from mailproxy.base.level import Level
 from mailproxy.base.limits import LOOKUP_S
-from mailproxy.passdb import sql_engine, sql_hosts
+from mailproxy.passdb import pgsql_connection, sql_engine, sql_hosts
 from mailproxy.passdb.sql import SqlPassdb
 from tests.harness.databases import MariaDb, PostgreSql, Server
 from tests.integration.sql.sql_backend import NETWORK, Backend, SqliteFile, host_of, until
@@ -117,7 +117,7 @@ def until_asked(passdb: SqlPassdb) -> None:
 @NETWORK
 def test_a_server_that_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """S07: the lookup ends within the query timeout, the next ones at once; then it recovers."""
-    for module in (sql_engine, sql_hosts):
+    for module in (sql_engine, sql_hosts, pgsql_connection):
         monkeypatch.setattr(module, "QUERY_S", 1.0)
     server = backend.server
     assert isinstance(server, Server)
@@ -218,7 +218,7 @@ def test_two_hosts_die_and_come_back(kind: type[Server], monkeypatch: pytest.Mon
     """S07: no lookup fails while one of two hosts lives, whether the other is gone or hangs."""
     if kind.program() is None:
         pytest.skip("not installed")
-    for module in (sql_engine, sql_hosts):
+    for module in (sql_engine, sql_hosts, pgsql_connection):
         monkeypatch.setattr(module, "QUERY_S", 1.0)
     with kind() as first, kind(first.port, "127.0.0.2") as second:
         for number, server in enumerate((first, second), 1):

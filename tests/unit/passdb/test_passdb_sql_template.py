@@ -59,11 +59,12 @@ def test_mysql(configured: str, text: str, bound: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("configured", "text", "bound"),
     [
-        ("""SELECT "user"::text, '%u'::text""", """SELECT "user"::text, %s::text""", ("j@x.org",)),
-        (r"SELECT 'a\', '%u'", r"SELECT 'a\', %s", ("j@x.org",)),
-        (r"SELECT E'a\'%n\n'", "SELECT %s", ("a'j\n",)),
-        ("SELECT $q$it's %n$q$, $$100%%$$", "SELECT %s, $$100%%$$", ("it's j",)),
-        ("SELECT ARRAY['%n'][1] -- it's", "SELECT ARRAY[%s][1]  ", ("j",)),
+        ("""SELECT "user"::text, '%u'::text""", """SELECT "user"::text,  $1 ::text""", ("j@x.org",)),
+        (r"SELECT 'a\', '%u'", r"SELECT 'a\',  $1 ", ("j@x.org",)),
+        (r"SELECT E'a\'%n\n'", "SELECT  $1 ", ("a'j\n",)),
+        ("SELECT $q$it's %n$q$, $$100%%$$", "SELECT  $1 , $$100%$$", ("it's j",)),
+        ("SELECT'%n'as a,'%d'b", "SELECT $1 as a, $2 b", ("j", "x.org")),
+        ("SELECT ARRAY['%n'][1] -- it's", "SELECT ARRAY[ $1 ][1]  ", ("j",)),
     ],
 )
 def test_pgsql(configured: str, text: str, bound: tuple[str, ...]) -> None:
