@@ -94,6 +94,11 @@ def main() -> None:
         for name, (header, *cells) in measured.items():
             if name in PARTS:
                 blocks[name] = as_markdown([tuple(row) for row in cells], tuple(header))
+    floor = RESULTS / "floor.json"
+    if floor.exists():
+        found = json.loads(floor.read_text())
+        header, *cells = [tuple(row) for row in found["cells"]]
+        blocks["floor"] = f"{textwrap.fill(found['where'], 117)}\n\n{as_markdown(cells, header)}"
     DOCUMENT.write_text(filled(DOCUMENT.read_text(), blocks))
 
 

@@ -162,7 +162,13 @@ def start_mailproxy(
 
 
 def start_dovecot(
-    name: str, folder: Path, sql: str, *, per_connection: bool = False, cache_kib: int = 65536
+    name: str,
+    folder: Path,
+    sql: str,
+    *,
+    per_connection: bool = False,
+    workers: int = 2,
+    cache_kib: int = 65536,
 ) -> Started:
     """Start the system's Dovecot 2.3, for which we have to be root."""
     folder.mkdir(parents=True)
@@ -174,8 +180,8 @@ def start_dovecot(
             imap_port=imap_port,
             pop3_port=pop3_port,
             service_count=int(per_connection),
-            workers=2,
-            most=_MOST_PROCESSES if per_connection else 2,
+            workers=workers,
+            most=_MOST_PROCESSES if per_connection else workers,
             clients=1 if per_connection else 9000,
             cache_kib=cache_kib,
         )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from bench.crowd import Client, Place
+from bench.floor import start_prototype
+from bench.sink import Sink
+from bench.target import HOST
 from tests.harness.proxy import CHECKOUT
 
 
@@ -24,3 +30,33 @@ def test_the_benchmark_measures_both_modes(tmp_path: Path) -> None:
             assert sample["units"] > 0, sample
     assert "| IMAP login | mailproxy, own |" in (tmp_path / "bench.md").read_text()
     assert "Traceback" not in done.stderr
+
+
+def test_the_prototype_is_a_proxy(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        sink = Sink(1)
+        stack.callback(sink.close)
+        prototype = start_prototype(tmp_path / "prototype", sink, 2)
+        stack.callback(prototype.close)
+        client = stack.enter_context(socket.create_connection((HOST, prototype.imap_port), 10))
+        said = stack.enter_context(client.makefile("rb"))
+        assert said.readline() == b"* OK ready\r\n"
+        for line, answer in (
+            (b"a LOGIN bench1 any", b"a OK done\r\n"),
+            (b"b NOOP", b"b OK done\r\n"),
+            (b"c LOGOUT", b"* BYE\r\n"),
+        ):
+            client.sendall(line + b"\r\n")
+            assert said.readline() == answer
+        assert said.read() == b"c OK out\r\n"
+
+        stranger = stack.enter_context(socket.create_connection((HOST, prototype.imap_port), 10))
+        stranger.sendall(b"a LOGIN bench2 any\r\n")
+        assert stranger.makefile("rb").read() == b"* OK ready\r\n"
+
+        # The log is written in pieces: logins until there is one.
+        log, crowd = tmp_path / "prototype" / "log", Client(0)
+        place = Place(HOST, prototype.imap_port, "imap", 2)
+        while not log.stat().st_size:
+            assert crowd.logins(place, 0.1, 8).failures == 0
+        assert b"imap-login: Login: user=<bench1>" in log.read_bytes()

@@ -21,7 +21,7 @@ def test_a_block_is_replaced_and_the_text_stays() -> None:
 
 def test_each_table_has_its_place() -> None:
     names = re.findall(r"<!-- begin (\w+) -->", DOCUMENT.read_text())
-    assert sorted(names) == sorted({*PARTS, "machine", "costs", "capacity", "cores"})
+    assert sorted(names) == sorted({*PARTS, "machine", "costs", "capacity", "cores", "floor"})
 
 
 def test_what_a_core_carries_is_the_reciprocal() -> None:
