@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import time
 from itertools import repeat
+from resource import RUSAGE_SELF, getrusage
 
 from mailproxy.net.reactor import Reactor
 
@@ -27,9 +29,13 @@ _HEADER_BYTES = 48
 _STEP_BYTES = 16
 _SMALL_BYTES = 512
 # The most that one sweep takes of each size, and of pools that are free as a whole.
-_LIMIT_BYTES = 4 << 20
-# So many pools in a row are of new memory.
-_NEW_POOLS = 60
+_LIMIT_BYTES = 64 << 20
+# A worker begins with less than this in free pools.
+_FIRST_BYTES = 4 << 20
+# Two arenas: no other new memory than that comes in one piece of so many pools. The end of an arena that was
+# never used does, and behind it others may be free that were.
+_STRIDE_POOLS = 128
+_NEW_FAULTS = _STRIDE_POOLS * _POOL_BYTES // 4096 * 9 // 10
 
 # malloc/malloc.c: so many chunks of each size are kept, of sizes 24, 40 … 1032 bytes.
 _PERTURB = -6
@@ -46,10 +52,15 @@ class Scrub:
         """Whether the next login has to arm it; never without `open`."""
 
     def open(self) -> None:
-        """Begin, and let the C library wipe what is freed from now on, if it is one that can."""
+        """Begin, and let the C library wipe what is freed from now on, if it is one that can.
+
+        What is free now is shared with the master, and a sweep makes a copy of it, some 3 MiB. The first one
+        is now, so that no login enlarges the process.
+        """
         self.is_idle = True
         if hasattr(_libc, "mallopt"):
             _libc.mallopt(_PERTURB, 1)
+        sweep(is_first=True)
 
     def arm(self) -> None:
         """Sweep soon."""
@@ -59,19 +70,20 @@ class Scrub:
     def _on_time(self) -> None:
         self.is_idle = True
         began_s = time.process_time()
-        with contextlib.suppress(
-            MemoryError
-        ):  # What is left then is the limit of the process: no harm is done.
-            sweep()
+        # What only the collector can free would be freed behind the sweep's back, by what it allocates.
+        gc.collect()
+        sweep()
         self._delay_s = max(_DELAY_S, (time.process_time() - began_s) * _REST)
 
 
-def sweep() -> None:
-    """Overwrite what is free, for about a millisecond."""
-    for size_bytes in range(3 * _STEP_BYTES, _SMALL_BYTES + 1, _STEP_BYTES):
-        _fill_used_pools(size_bytes)
-    _fill_free_pools()
-    _fill_kept_chunks()
+def sweep(is_first: bool = False) -> None:
+    """Overwrite what is free, for some milliseconds."""
+    # At the limit of the process's memory there is nothing left that is free.
+    with contextlib.suppress(MemoryError):
+        for size_bytes in range(3 * _STEP_BYTES, _SMALL_BYTES + 1, _STEP_BYTES):
+            _fill_used_pools(size_bytes)
+        _fill_free_pools(is_first)
+        _fill_kept_chunks()
 
 
 def _take(size_bytes: int, count: int) -> list[bytes]:
@@ -91,16 +103,19 @@ def _fill_used_pools(size_bytes: int) -> None:
             return
 
 
-def _fill_free_pools() -> None:
-    """Take whole pools until some come one behind the other, as in new memory."""
+def _fill_free_pools(is_first: bool) -> None:
+    """Take whole pools until they are of new memory, which the kernel has to give first.
+
+    At the first sweep it has to give all, copies of the master's: then so many as there may be.
+    """
     count = (_POOL_BYTES - _HEADER_BYTES) // _SMALL_BYTES
+    limit_bytes = _FIRST_BYTES if is_first else _LIMIT_BYTES
     held: list[list[bytes]] = []
-    while len(held) * _POOL_BYTES < _LIMIT_BYTES:
-        held.append(_take(_SMALL_BYTES, count))
-        if len(held) >= _NEW_POOLS:
-            first, last = id(held[-_NEW_POOLS][0]), id(held[-1][0])
-            if last - first == (_NEW_POOLS - 1) * _POOL_BYTES:
-                return
+    while len(held) * _POOL_BYTES < limit_bytes:
+        faults = getrusage(RUSAGE_SELF).ru_minflt
+        held += [_take(_SMALL_BYTES, count) for _ in range(_STRIDE_POOLS)]
+        if not is_first and getrusage(RUSAGE_SELF).ru_minflt - faults >= _NEW_FAULTS:
+            return
 
 
 _libc = ctypes.CDLL(None)
