@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+import psutil
 import pytest
 
 from mailproxy.ipc.status import Order, render_order
@@ -223,6 +224,7 @@ def test_a_worker_that_took_no_orders_is_told_later(new_arena: NewArena) -> None
     session = guest(arena)
     (old,) = pids(arena, "imap-login")
     os.kill(old, signal.SIGSTOP)
+    wait_until("it has stopped", lambda: psutil.Process(old).status() == psutil.STATUS_STOPPED)
     ping = render_order(Order.PING)
     for fd in borrow_channels(arena.proxy.pid):
         with socket.socket(fileno=fd) as channel, contextlib.suppress(OSError):

@@ -108,6 +108,7 @@ def test_orders_that_find_no_room_are_repeated(family: Family) -> None:
     born = family.spawn(body)
     held = len(os.listdir("/proc/self/fd"))
     os.kill(born.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, born.pid, os.WSTOPPED)
     while born.order(Order.PING):
         pass
     for _ in range(3):
