@@ -71,9 +71,10 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk(new_arena: NewArena, small_disk: Path) -> None:
+@pytest.mark.parametrize(("mode", "logins"), [("shared", 200), ("own", 40)])
+def test_a_full_disk(new_arena: NewArena, small_disk: Path, mode: str, logins: int) -> None:
     """X11: relays and logins go on, and one line tells of those that were lost, when space returns."""
-    arena = new_arena()
+    arena = new_arena(MODES[mode])
     arena.proxy.stop()
     text = arena.proxy.configuration.read_text()
     log = small_disk / "log"
@@ -87,7 +88,7 @@ def test_a_full_disk(new_arena: NewArena, small_disk: Path) -> None:
                 while True:
                     file.write(b"x" * size)
     size_before = log.stat().st_size
-    for _ in range(200):
+    for _ in range(logins):
         assert try_login(arena).startswith(b"a1 OK ")
     assert echoes(session)
     assert log.stat().st_size - size_before < 8192
@@ -115,3 +116,14 @@ def test_clients_who_are_gone_before_they_are_taken(new_whole_arena: NewArena) -
         assert echoes(session)
     wait_until("nothing is left of them", lambda: [worker.num_fds() for worker in workers] <= before)
     assert pids(arena, "imap-login") == {worker.pid for worker in workers}
+
+
+def test_each_of_them_has_a_process(new_whole_arena: NewArena) -> None:
+    """X14: they cost no more processes than there may be, and those end by themselves."""
+    arena = new_whole_arena(MODES["own"], "login_processes_count = 2", "login_max_processes_count = 10")
+    with guest(arena) as session:
+        for _ in range(300):
+            RawClient(arena.proxy.imap_port, greet=False).reset()
+        assert try_login(arena).startswith(b"a1 OK ")
+        assert echoes(session)
+        wait_until("nothing is left of them", lambda: len(pids(arena, "imap-login")) <= 3)

@@ -13,8 +13,9 @@ import pytest
 
 from tests.harness.arena import Arena
 from tests.harness.proxy import START_S
+from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
-from tests.process.conftest import NewArena
+from tests.process.conftest import MODES, NewArena
 from tests.process.look import carriers, connects, cpu_s, echoes, greets, guest, pids, try_login, wait_service
 
 
@@ -129,6 +130,26 @@ def test_stopped_master_stops_no_login(new_whole_arena: NewArena) -> None:
         "all logins were logged or counted",
         lambda: arena.proxy.log_text().count("disconnecting") >= 300 or arena.proxy.log_contains("were lost"),
     )
+
+
+def test_stopped_master_forks_nobody(new_arena: NewArena) -> None:
+    """X12, X10, X15: where each client has a process, as many are served as stand ready, and others later."""
+    arena = new_arena(MODES["own"], "login_processes_count = 10")
+    wait_until("ten stand ready", lambda: len(pids(arena, "imap-login")) == 10)
+    master = psutil.Process(arena.proxy.pid)
+    master.suspend()
+    try:
+        sessions = [guest(arena) for _ in range(10)]
+        assert len(set(carriers(arena, sessions))) == 10
+        late = RawClient(arena.proxy.imap_port, greet=False)
+        assert late.is_silent(0.5)
+        assert all(echoes(session) for session in sessions)
+    finally:
+        master.resume()
+    assert late.line().startswith(b"* OK")
+    for client in (late, *sessions):
+        client.close()
+    arena.proxy.wait_log("disconnecting", 10)
 
 
 def test_killed_master(arena: Arena) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import psutil
@@ -9,8 +10,8 @@ import psutil
 from tests.harness.arena import Arena
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
-from tests.process.conftest import NewArena
-from tests.process.look import cpu_s, echoes, greets, guest, pids, try_login
+from tests.process.conftest import MODES, NewArena
+from tests.process.look import carriers, cpu_s, echoes, greets, guest, pids, try_login, wait_service
 
 
 def test_the_oldest_login_goes_and_a_session_never(new_whole_arena: NewArena) -> None:
@@ -208,3 +209,25 @@ def test_out_of_descriptors_for_auth(new_whole_arena: NewArena) -> None:
     assert _only_worker(arena) == worker
     session.close()
     client.close()
+
+
+BEYOND = """\
+import os, sys
+from mailproxy.cli import main
+for _ in range(1024):
+    os.dup(2)
+sys.exit(main())
+"""
+
+
+def test_descriptors_beyond_1023() -> None:
+    """X07: the master has one for each child, so where each client has a process it needs many."""
+    arena = Arena(MODES["own"])
+    arena.proxy.program = ["-c", BEYOND]
+    with arena, guest(arena) as session:
+        arena.proxy.kill("auth")
+        wait_service(arena)
+        assert echoes(session)
+        (auth,) = pids(arena, "auth")
+        for pid in (arena.proxy.pid, auth, *carriers(arena, [session])):
+            assert max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) > 1023

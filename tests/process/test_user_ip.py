@@ -89,9 +89,10 @@ def carriers_of_anybody(arena: Arena) -> set[int]:
     return found
 
 
-def test_a_backend_that_fails_gives_the_place_back(new_arena: NewArena) -> None:
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_backend_that_fails_gives_the_place_back(new_arena: NewArena, mode: str) -> None:
     """X03: neither a refused connect nor a refused password counts."""
-    arena = new_arena("mail_max_userip_connections = 1")
+    arena = new_arena(MODES[mode], "mail_max_userip_connections = 1", "login_proxy_max_reconnects = 0")
     arena.add("nowhere", None, 1, 1)
     with arena.client() as client:
         for _ in range(3):
