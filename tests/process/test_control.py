@@ -265,15 +265,16 @@ def test_malformed_requests_are_refused(new_arena: NewArena) -> None:
     assert "accepting" in run_ctl(arena, "status")
 
 
-def test_a_requester_who_does_not_read_holds_up_nobody(new_arena: NewArena) -> None:
-    """X12: he is dropped, and the worker goes on meanwhile."""
-    arena = new_arena(MODES["shared"])
-    clients = [guest(arena) for _ in range(60)]
+@pytest.mark.parametrize(("mode", "sessions"), [("shared", 60), ("own", 20)])
+def test_requesters_who_do_not_read_hold_up_nobody(new_arena: NewArena, mode: str, sessions: int) -> None:
+    """X12: workers go on meanwhile; tests/unit/net/test_packets.py has when they are dropped."""
+    arena = new_arena(MODES[mode])
+    clients = [guest(arena) for _ in range(sessions)]
     with contextlib.ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(asked(arena, Request.WHO))
         assert all(echoes(client) for client in clients[:5])
-        assert len(rows(arena)) == 60
+        assert len(rows(arena)) == sessions
     for client in clients:
         client.close()
 
