@@ -105,3 +105,13 @@ class Acceptor:
         self._is_paused = False
         if self.is_listening:
             self._watch()
+
+
+def has_left(client: SocketType) -> bool:
+    """Tell whether one who was just accepted, and has said nothing, will say nothing. Does not block."""
+    try:
+        return not client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

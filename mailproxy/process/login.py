@@ -19,7 +19,7 @@ from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
 from mailproxy.config.settings import LoginSettings
 from mailproxy.ipc.status import Order, State
-from mailproxy.net.acceptor import Acceptor
+from mailproxy.net.acceptor import Acceptor, has_left
 from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
@@ -201,13 +201,15 @@ class Worker:
         rip, rport = address[:2]
         client = Client(lip, rip, lport, rport, lip == rip, self._pid, self._session_ids.next())
         client.since_s = self.reactor.now
-        if self._settings.login_process_per_connection:
-            self._leave_listeners(rip)
+        is_only_one = self._settings.login_process_per_connection
+        is_gone = is_only_one and has_left(sock)
         if with_tls or self._with_header:
             arrival = Arrival(self, sock, client)
             self.sessions[arrival] = None
             if self._with_header and not self._is_haproxy(rip):
                 self.log(Level.WARNING, f"haproxy: Client not in haproxy_trusted_networks: rip={rip}")
+                arrival.end()
+            elif is_gone:
                 arrival.end()
             else:
                 arrival.start(with_header=self._with_header, with_tls=with_tls)
@@ -217,7 +219,11 @@ class Worker:
             self.reactor.add(sock.fileno(), READ, connection.on_client)
             self.sessions[connection] = None
             connection.start(self.reactor.now)
-        if len(self.sessions) + len(self.relays) > self._limit:
+            if is_gone:
+                connection.on_client(READ)
+        if is_only_one and self.sessions:
+            self._leave_listeners(rip)  # One who is gone was not worth a process.
+        elif len(self.sessions) + len(self.relays) > self._limit:
             self._evict_oldest()
         self._settle()
 

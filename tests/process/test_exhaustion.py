@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.harness.wait import wait_until
 from tests.process.conftest import MODES, NewArena
 from tests.process.look import carriers, echoes, guest, pids, try_login, wait_service
 
+CONNECTS = 300
 # Root is not held by RLIMIT_NPROC, so fork is refused here while a file lies beside the configuration.
 REFUSING = """\
 import errno, os, sys
@@ -118,12 +120,21 @@ def test_clients_who_are_gone_before_they_are_taken(new_whole_arena: NewArena) -
     assert pids(arena, "imap-login") == {worker.pid for worker in workers}
 
 
-def test_each_of_them_has_a_process(new_whole_arena: NewArena) -> None:
-    """X14: they cost no more processes than there may be, and those end by themselves."""
-    arena = new_whole_arena(MODES["own"], "login_processes_count = 2", "login_max_processes_count = 10")
-    with guest(arena) as session:
-        for _ in range(300):
-            RawClient(arena.proxy.imap_port, greet=False).reset()
+def test_none_of_them_costs_a_process(new_whole_arena: NewArena) -> None:
+    """X14: where each client has one, so many would have the others wait for forks; each is logged."""
+    arena = new_whole_arena(
+        *(MODES["own"], "login_processes_count = 2"),
+        "login_log_format_elements = worker=%p",
+    )
+    with guest(arena) as session, RawClient(arena.proxy.imap_port, greet=False) as listener:
+        listener.half_close()
+        assert listener.rest().startswith(b"* OK ")
+        before = arena.proxy.log_text().count("Disconnected: worker=")
+        for number in range(CONNECTS):
+            client = RawClient(arena.proxy.imap_port, greet=False)
+            client.reset() if number % 2 else client.close()
         assert try_login(arena).startswith(b"a1 OK ")
         assert echoes(session)
-        wait_until("nothing is left of them", lambda: len(pids(arena, "imap-login")) <= 3)
+        arena.proxy.wait_log("Disconnected: worker=", before + CONNECTS)
+    # Some are taken before they have left.
+    assert len(set(re.findall("Disconnected: worker=([0-9]+)", arena.proxy.log_text()))) < CONNECTS // 4
