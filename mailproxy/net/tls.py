@@ -5,6 +5,8 @@ Reads must ask for a whole record (16 KiB): what a smaller read leaves inside th
 
 from __future__ import annotations
 
+import contextlib
+
 # For the name that a backend's certificate is for; in its jail a worker finds no module to load.
 import encodings.idna  # noqa: F401
 import errno
@@ -90,15 +92,32 @@ class TlsSocket:
             return b""
         return data
 
-    def send(self, data: bytes, _flags: int = 0) -> int:
-        """Write at most one record, flags or not. After BlockingIOError the same bytes must come again."""
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Write at most one record. After BlockingIOError the same bytes must come again.
+
+        With MSG_MORE it waits for what follows, a `shutdown` for example; other flags mean nothing here.
+        """
         if self._is_over:
             raise BrokenPipeError(errno.EPIPE, "TLS has ended")
+        if flags & socket.MSG_MORE:
+            self.hold()
         try:
             sent_bytes: int = self._tls.write(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
         return sent_bytes
+
+    def hold(self) -> None:
+        """Send full packets only until `let_go`, `shutdown` or `close`; the kernel waits 0.2 s at most."""
+        self._cork(1)
+
+    def let_go(self) -> None:
+        """Send what is held; harmless when the socket is closed."""
+        self._cork(0)
+
+    def _cork(self, value: int) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
 
     def say_goodbye(self) -> None:
         """Say close_notify to a peer who is silent; do not call it while he may be sending.

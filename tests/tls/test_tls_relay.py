@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness.dovecot import DovecotBackend
 from tests.harness.mail_client import big_message, leave
+from tests.harness.packets import packets_with_data
 from tests.harness.proxy import HOST
 from tests.harness.scripted_backend import Peer, Script, ScriptedBackend, imap_echo
 from tests.harness.tls import Authority
@@ -161,6 +162,14 @@ def test_sessions_are_resumed_by_whichever_worker(proxy: TlsProxy, version: ssl.
                 if connection.raddr == peer
             }
     assert len(pids) > 1, "one worker had them all"
+
+
+def test_tickets_come_with_the_greeting(proxy: TlsProxy) -> None:
+    """Not in packets of their own: one for the server's hello, one for all that answers ours."""
+    proxy.begin()
+    with proxy.secure() as client:
+        assert client.tls.version() == "TLSv1.3"
+        assert packets_with_data(client.socket).received == 2
 
 
 def test_bulk_through_a_real_server(proxy: TlsProxy, dovecot: DovecotBackend) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from mailproxy.net.tls import TlsSocket
+from tests.harness.packets import packets_with_data
 from tests.harness.tls import Authority
 from tests.harness.wait import wait_until
 
@@ -37,6 +38,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         plain = socket.create_connection(listener.getsockname())
         accepted, _ = listener.accept()
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ours = TlsSocket(
         SocketType(accepted.family, int(accepted.type), 0, accepted.detach()), context, is_server=True
     )
@@ -74,6 +76,17 @@ def test_a_fin_loses_nothing_that_is_on_its_way(pair: Pair) -> None:
         wait_until("it is there", lambda: received(pair.ours))
         == b"* the answer that the client waits for\r\n"
     )
+
+
+def test_last_words_goodbye_and_the_end_leave_together(pair: Pair) -> None:
+    """What more is to follow is held for it."""
+    before = packets_with_data(pair.peer).received
+    pair.ours.send(b"* BYE\r\n", socket.MSG_MORE)
+    pair.ours.say_goodbye()
+    pair.ours.shutdown(socket.SHUT_WR)
+    assert pair.peer.recv(100) == b"* BYE\r\n"
+    assert pair.peer.recv(100) == b""
+    assert packets_with_data(pair.peer).received == before + 1
 
 
 def test_goodbye_does_not_hurt_what_waits(pair: Pair) -> None:
