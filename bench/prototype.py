@@ -2,18 +2,20 @@
 
 One worker and one authentication process, on bare epoll and `_socket`: no TLS, limit, deadline, check or
 failover. Each line has to come in one piece, and whoever does something unexpected is dropped.
-Run `python -m bench.prototype PORT BACKEND_PORT USERS LOG`; SIGTERM ends both processes.
+Run `python -m bench.prototype PORT BACKEND_PORT USERS LOG`; SIGTERM ends both processes. With
+`each` behind it every client gets a process of his own, which is forked when he has come.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
 import socket
 import sys
 import time
-from _socket import AF_INET, SOCK_STREAM
+from _socket import AF_INET, AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ _READ_BYTES = 4096
 # More than all the requests that are ever open at a time: no line of auth's protocol is cut.
 _AUTH_BYTES = 65536
 _LOG_BYTES = 4096
+_BACKLOG = 4096
 
 
 class Session:
@@ -105,7 +108,7 @@ class Session:
 class Worker:
     """Accepts, asks auth, and calls the sessions' handlers."""
 
-    def __init__(self, listener: Socket, auth: Socket, log_path: str) -> None:
+    def __init__(self, listener: Socket | None, auth: Socket, log_path: str) -> None:
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
         self.waiting: dict[int, Session] = {}
@@ -114,7 +117,8 @@ class Worker:
         self.listener = listener
         self.auth = auth
         self.number = 0
-        self.watch(listener, self.on_connection)
+        if listener is not None:
+            self.watch(listener, self.on_connection)
         self.watch(auth, self.on_answers)
 
     def watch(self, sock: Socket, handler: Callable[[], None]) -> None:
@@ -124,11 +128,14 @@ class Worker:
 
     def on_connection(self) -> None:
         """Accept one client."""
-        fd, (rip, _port) = self.listener._accept()  # type: ignore[attr-defined]
+        self.greet(*self.listener._accept())  # type: ignore[union-attr]
+
+    def greet(self, fd: int, address: tuple[str, int]) -> None:
+        """Begin the session of whom was accepted."""
         client = Socket(AF_INET, SOCK_STREAM, 0, fd)
         client.setblocking(False)
         self.number += 1
-        Session(self, client, rip, self.number)
+        Session(self, client, address[0], self.number)
 
     def on_answers(self) -> None:
         """`OK number user=… host=… port=…`, or FAIL and the number."""
@@ -143,8 +150,8 @@ class Worker:
             session.on_answer(fields[1][5:], fields[2][5:])
 
     def run(self) -> None:
-        """Serve until killed."""
-        while True:
+        """Serve until killed; who has no listener, until his client has gone."""
+        while self.listener is not None or len(self.handlers) > 1:
             for fd, _events in self.epoll.poll():
                 handler = self.handlers.get(fd)
                 if handler is None:
@@ -159,42 +166,83 @@ class Worker:
             self.ended.clear()
 
 
-def authenticate(sock: socket.socket, users: Mapping[bytes, tuple[bytes, int]]) -> None:
-    """Answer the worker until it is gone; any password will do."""
+def authenticate(listener: Socket, lifeline: Socket, users: Mapping[bytes, tuple[bytes, int]]) -> None:
+    """Answer workers until nobody holds the other end of the lifeline; any password will do."""
     epoll = select.epoll()
-    epoll.register(sock.fileno(), select.EPOLLIN)
+    workers = {}
+    epoll.register(listener.fileno(), select.EPOLLIN)
+    epoll.register(lifeline.fileno(), select.EPOLLIN)
     while True:
-        epoll.poll()
-        requests = sock.recv(_AUTH_BYTES)
-        if not requests:
-            return
-        answers = []
-        for line in requests.splitlines():
-            _, number, *_, response = line.split(b"\t")
-            user = a2b_base64(response[5:]).split(b"\0")[1]
-            if user in users:
-                answers.append(b"OK\t%s\tuser=%s\thost=%s\tport=%d\n" % (number, user, *users[user]))
+        for number, _events in epoll.poll():
+            if number == lifeline.fileno():
+                return
+            if number == listener.fileno():
+                fd, _address = listener._accept()  # type: ignore[attr-defined]
+                workers[fd] = Socket(AF_UNIX, SOCK_STREAM, 0, fd)
+                epoll.register(fd, select.EPOLLIN)
+            elif requests := workers[number].recv(_AUTH_BYTES):
+                workers[number].send(b"".join(answer(line, users) for line in requests.splitlines()))
             else:
-                answers.append(b"FAIL\t%s\n" % number)
-        sock.send(b"".join(answers))
+                workers.pop(number).close()
+
+
+def answer(line: bytes, users: Mapping[bytes, tuple[bytes, int]]) -> bytes:
+    """Say where the user of a request is, if he is."""
+    _, number, *_, response = line.split(b"\t")
+    user = a2b_base64(response[5:]).split(b"\0")[1]
+    if user not in users:
+        return b"FAIL\t%s\n" % number
+    return b"OK\t%s\tuser=%s\thost=%s\tport=%d\n" % (number, user, *users[user])
+
+
+def serve_each(listener: Socket, auth_path: str, log_path: str) -> None:
+    """Fork for every client; until killed."""
+    while True:
+        fd, address = listener._accept()  # type: ignore[attr-defined]
+        if os.fork() == 0:
+            worker = Worker(None, connected(auth_path), log_path)
+            worker.greet(fd, address)
+            worker.run()
+            worker.log.flush()
+            os._exit(0)
+        os.close(fd)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def connected(path: str) -> Socket:
+    """Return a connection to auth."""
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    sock.connect(path)
+    return sock
 
 
 def main() -> None:
-    """Start both processes; this one is the worker."""
+    """Start auth; this process is the worker, or forks them."""
     port, backend_port, count = map(int, sys.argv[1:4])
-    listener = socket.create_server((_HOST, port), backlog=4096)
+    log_path, is_each = sys.argv[4], sys.argv[5:] == ["each"]
+    auth_path = f"{log_path}.auth"
     users = {b"bench%d" % number: (_HOST.encode(), backend_port) for number in range(count)}
+    # Bare like those of sessions: without the class in Python that the standard library wraps around.
+    listener, auth = Socket(AF_INET, SOCK_STREAM), Socket(AF_UNIX, SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((_HOST, port))
+    auth.bind(auth_path)
+    for sock in (listener, auth):
+        sock.listen(_BACKLOG)
     ours, theirs = socket.socketpair()
     gc.freeze()
     if os.fork() == 0:
         ours.close()
         listener.close()
-        authenticate(theirs, users)
+        authenticate(auth, theirs, users)
         os._exit(0)
     theirs.close()
-    # As bare as those of sessions: without the class in Python that the standard library wraps around.
-    bare = [Socket(sock.family, sock.type, 0, sock.detach()) for sock in (listener, ours)]
-    Worker(bare[0], bare[1], sys.argv[4]).run()
+    auth.close()
+    if is_each:
+        serve_each(listener, auth_path, log_path)
+    Worker(listener, connected(auth_path), log_path).run()
 
 
 if __name__ == "__main__":

@@ -38,9 +38,12 @@ class Tree:
         return total
 
     def times_s(self) -> tuple[float, float]:
-        """User and system time so far of the living; in ticks of 10 ms, split by what each tick saw."""
+        """User and system time of the same; in ticks of 10 ms, split by what each tick saw."""
         found = [process.cpu_times() for process in self.processes()]
-        return sum(times.user for times in found), sum(times.system for times in found)
+        return (
+            sum(times.user + times.children_user for times in found),
+            sum(times.system + times.children_system for times in found),
+        )
 
     def pss_kib(self) -> float:
         """Memory of all, what they share counted once."""

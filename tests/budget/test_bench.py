@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.crowd import Client, Place
 from bench.floor import start_prototype
 from bench.sink import Sink
@@ -32,11 +34,12 @@ def test_the_benchmark_measures_both_modes(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_prototype_is_a_proxy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_process_each", [False, True])
+def test_the_prototype_is_a_proxy(tmp_path: Path, has_process_each: bool) -> None:
     with contextlib.ExitStack() as stack:
         sink = Sink(1)
         stack.callback(sink.close)
-        prototype = start_prototype(tmp_path / "prototype", sink, 2)
+        prototype = start_prototype(tmp_path / "prototype", sink, 2, has_process_each=has_process_each)
         stack.callback(prototype.close)
         client = stack.enter_context(socket.create_connection((HOST, prototype.imap_port), 10))
         said = stack.enter_context(client.makefile("rb"))

@@ -14,12 +14,12 @@ def test_the_median_is_split_as_all_of_it() -> None:
 
 def test_what_mailproxy_has_over_the_prototype() -> None:
     costs = {"prototype": Cost(0.0002, 0.00005, 32.0), "mailproxy": Cost(0.00032, 0.0001, 38.0)}
-    cells = rows({**costs, "Dovecot": Cost(0.0004, 0.0001, None)})
+    cells = rows("login", {**costs, "Dovecot": Cost(0.0004, 0.0001, None)})
     assert cells == [
-        ("prototype", "200", "50.0", "150", "0.50", "32.0"),
-        ("mailproxy", "320", "100", "220", "0.80", "38.0"),
-        ("Dovecot", "400", "100", "300", "1.00", "-"),
-        ("mailproxy less prototype", "120", "50.0", "70.0", "0.30", "6.00"),
+        ("login", "prototype", "200", "50.0", "150", "0.50", "32.0"),
+        ("login", "mailproxy", "320", "100", "220", "0.80", "38.0"),
+        ("login", "Dovecot", "400", "100", "300", "1.00", "-"),
+        ("login", "mailproxy less prototype", "120", "50.0", "70.0", "0.30", "6.00"),
     ]
     assert {len(row) for row in cells} == {len(HEADER)}
-    assert [row[4] for row in rows(costs)] == ["-", "-", "-"]
+    assert [row[5] for row in rows("login", costs)] == ["-", "-", "-"]
