@@ -66,7 +66,9 @@ class AuthGroup:
     def _on_link_ready(self) -> None:
         if self._on_ready is not None:
             self._drop_timer()
-            self.mechanisms = next(link.mechanisms for link in self._links if link.is_ready)
+            for link in self._links:
+                if link.is_ready:
+                    self.mechanisms = link.mechanisms
             on_ready, self._on_ready = self._on_ready, None
             on_ready()
         else:
@@ -85,7 +87,10 @@ class AuthGroup:
 
     def lacking(self, service: bytes) -> frozenset[bytes]:
         """Return the capabilities that not every backend has, as far as any of the processes knows."""
-        return frozenset().union(*(link.lacking.get(service, frozenset()) for link in self._links))
+        found: frozenset[bytes] = frozenset()
+        for link in self._links:
+            found |= link.lacking.get(service, frozenset())
+        return found
 
     def close(self) -> None:
         """Let go of the sockets; nothing is asked any more."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
-from socket import SocketType
 
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
@@ -13,7 +11,6 @@ from mailproxy.config.settings import LoginSettings, Settings
 from mailproxy.ipc.auth_protocol import KNOWN_MECHANISMS
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
-from mailproxy.net.tls_context import forgive_odd_names
 from mailproxy.process import child, login, syscall_filter
 from mailproxy.process.auth_processes import AuthProcesses
 from mailproxy.process.auth_sockets import AuthSockets
@@ -198,12 +195,8 @@ class Generation:
         if self._user_ips is not None and settings.mail_max_userip_connections:
             keeps.append(self._user_ips)
 
-        def body(channel: SocketType) -> None:
-            sys.unraisablehook = forgive_odd_names
-            worker.run(channel)
-
         try:
-            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, keeps, body)
+            born = self._spawner.spawn(f"{settings.protocol}-login", "login", self, keeps, worker.run)
         except OSError as error:
             self._log(Level.ERROR, f"fork() for {settings.protocol}-login failed: {error.strerror}")
             group.on_fork_failed(self._reactor.now)

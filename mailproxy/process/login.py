@@ -18,6 +18,7 @@ from socket import SocketType
 from mailproxy.auth.shares import Shares
 from mailproxy.base.level import Level
 from mailproxy.config.settings import LoginSettings
+from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.ipc.status import Order, State
 from mailproxy.net.acceptor import Acceptor, has_left
 from mailproxy.net.pipes import PipePool
@@ -167,9 +168,11 @@ class Worker:
     def _on_auth_ready(self) -> None:
         self._auths_awaited -= 1
         if self._auths_awaited == 0:
-            groups = list(reversed(self.auths))
-            mechanisms = {m.name: m for group in groups for m in group.mechanisms}
-            self._auth_of = {m.name: group for group in groups for m in group.mechanisms}
+            mechanisms: dict[bytes, Mechanism] = {}
+            for group in reversed(self.auths):
+                for mechanism in group.mechanisms:
+                    mechanisms[mechanism.name] = mechanism
+                    self._auth_of[mechanism.name] = group
             if mechanisms != self.policy.mechanisms:
                 self.policy = make_policy(self._settings, list(mechanisms.values()), self.tls is not None)
             self._limit_policy()
@@ -178,8 +181,10 @@ class Worker:
     def _limit_policy(self) -> None:
         """Offer no more than what auth knows every backend to have."""
         if self._settings.capability_is_limited and self._auths_awaited == 0:
-            lacking = [group.lacking(self.service) for group in self.auths]
-            self.policy.limit(frozenset().union(*lacking))
+            lacking: frozenset[bytes] = frozenset()
+            for group in self.auths:
+                lacking |= group.lacking(self.service)
+            self.policy.limit(lacking)
 
     def link_for(self, mechanism: bytes, response: bytes | None) -> AuthLink:
         """Return the link to the user's process of the first auth section that offers the mechanism."""
@@ -256,8 +261,8 @@ class Worker:
         # Not only stop: relays may hold this process for days, and an address is free when all have let go.
         self._acceptor.stop()
         self._handover.stop()
-        for listener in self._listeners:
-            listener.close()
+        while self._listeners:
+            SocketType.close(self._listeners.pop())
 
     def _has_evictable(self) -> bool:
         return any(connection.is_evictable for connection in self.sessions)

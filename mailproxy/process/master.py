@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from enum import Enum
 
@@ -23,6 +24,7 @@ from mailproxy.ipc.handover import Facts
 from mailproxy.ipc.status import Order, Status
 from mailproxy.net.reactor import Reactor
 from mailproxy.net.signals import Signals
+from mailproxy.net.tls_context import forgive_odd_names
 from mailproxy.process import census, child, deposit, run_dir, withdrawal
 from mailproxy.process.activation import Passed, as_sockets, passed_fds
 from mailproxy.process.certificate_watch import CertificateWatch
@@ -118,8 +120,9 @@ class Master:
         """Serve until stopped; returns the exit status."""
         self._settle_in()
         self._assemble()
-        # Children inherit it: one that is killed for hanging leaves the place where it hung in the log.
+        # Children inherit both: one that is killed for hanging leaves the place where it hung in the log.
         faulthandler.enable(2)
+        sys.unraisablehook = forgive_odd_names
         # What exists now is shared with every child for as long as neither writes to it.
         gc.collect()
         gc.freeze()

@@ -16,6 +16,7 @@ from mailproxy.net.reactor import READ, Reactor
 _PACKET_BYTES = 512
 # The most that come along with one order.
 _FDS = 4
+_NOW = int(socket.MSG_DONTWAIT)
 
 
 class MasterLink:
@@ -43,16 +44,17 @@ class MasterLink:
 
     def say(self, state: State, sessions: int, relays: int) -> None:
         """Report a state that the master does not know yet."""
-        # A master that does not read for a while must not stop logins; it hears when we settle again.
-        with contextlib.suppress(OSError):
-            self._channel.send(render_status(Status(state, sessions, relays)), socket.MSG_DONTWAIT)
-            self.said = state
+        try:
+            self._channel.send(render_status(Status(state, sessions, relays)), _NOW)
+        except OSError:
+            return  # A master that does not read for a while must not stop logins; he hears when we settle.
+        self.said = state
 
     def answer(self, sessions: int, relays: int) -> None:
         """Repeat the state, whether it has changed or not."""
         state = State.STARTING if self.said is None else self.said
         with contextlib.suppress(OSError):
-            self._channel.send(render_status(Status(state, sessions, relays)), socket.MSG_DONTWAIT)
+            self._channel.send(render_status(Status(state, sessions, relays)), _NOW)
 
     def _on_readable(self, _events: int) -> None:
         fds: list[int] = []
@@ -62,7 +64,7 @@ class MasterLink:
                 self._channel,  # type: ignore[arg-type]
                 _PACKET_BYTES,
                 _FDS,
-                socket.MSG_DONTWAIT,
+                _NOW,
             )
         except BlockingIOError:
             return

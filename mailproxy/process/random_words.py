@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from os import urandom
 
 
 class RandomWords:
@@ -19,6 +19,7 @@ class RandomWords:
     def next(self) -> str:
         """Return one that was never returned before."""
         if not self._stock:
-            text, step = os.urandom(self._stock_bytes).hex().upper(), self._length_chars
-            self._stock = [text[i : i + step] for i in range(0, len(text), step)]
+            text, step = urandom(self._stock_bytes).hex().upper(), self._length_chars
+            for begin in range(0, len(text), step):
+                self._stock.append(text[begin : begin + step])
         return self._stock.pop()

@@ -138,6 +138,7 @@ class Spawner:
             pipe = self._pipes[role] = _LogPipe(self._reactor, self._sink, role)
         # Not socket.socketpair: its wrappers cost 10 us a child.
         ours, theirs = socketpair(_AF_UNIX, _SEQPACKET, 0)
+        kept_fds = [theirs.fileno(), *(kept.fileno() for kept in keeps)]
         # A signal in between would find the parent's handlers in the child.
         block_all()
         try:
@@ -148,7 +149,7 @@ class Spawner:
             unblock_all()
             raise
         if pid == 0:
-            _be_child(pipe.write_fd, theirs, keeps, body)
+            _be_child(pipe.write_fd, theirs, kept_fds, body)
         unblock_all()
         theirs.close()
         ours.setblocking(False)
@@ -269,13 +270,13 @@ def _name(number: int) -> str:
     return f"{number} ({name}: {meaning})" if meaning else f"{number} ({name})"
 
 
-def _be_child(log_fd: int, channel: SocketType, keeps: Sequence[HasFileno], body: Body) -> NoReturn:
+def _be_child(log_fd: int, channel: SocketType, kept_fds: Sequence[int], body: Body) -> NoReturn:
     """Run `body` and end at once: no handler, buffer or object of the parent may act in the child."""
     status = EXIT_BUG
     try:
         set_wakeup_fd(-1)
         wire_standard_fds(log_fd)
-        keep_only([channel.fileno(), *(kept.fileno() for kept in keeps)])
+        keep_only(kept_fds)
         body(channel)
         status = 0
     except SystemExit as leaving:

@@ -16,6 +16,7 @@ import ctypes
 import importlib
 import os
 from functools import cache
+from os import close
 
 # prctl(2)
 _SET_DUMPABLE = 4
@@ -66,6 +67,7 @@ _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _syscall = _libc.syscall
 _syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
 _scopes = _Ruleset(0, 0, _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL)
+_SCOPES_ADDRESS, _SCOPES_BYTES = ctypes.addressof(_scopes), ctypes.sizeof(_scopes)
 
 
 @cache
@@ -134,10 +136,10 @@ def has_scopes() -> bool:
 
 def _stay_in_scope() -> None:
     """Reach no abstract socket of others, nor signal them."""
-    fd = _syscall(_CREATE_RULESET, ctypes.addressof(_scopes), ctypes.sizeof(_scopes), 0)
+    fd = _syscall(_CREATE_RULESET, _SCOPES_ADDRESS, _SCOPES_BYTES, 0)
     if fd >= 0:
         _syscall(_RESTRICT_SELF, fd, 0, 0)
-        os.close(fd)
+        close(fd)
 
 
 def forbid(*, others: bool) -> None:
