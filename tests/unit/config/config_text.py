@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from mailproxy.base.errors import ConfigError
 from mailproxy.config.load import load
 from mailproxy.config.settings import Settings
 
+Read = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+LINE = "Error in configuration file file line {}: {}"
+PAIR = "ssl_cert_file = /dev/null\nssl_key_file = /dev/null\n"
 AUTH = "auth default {\n  user = nobody\n  passdb sql {\n    args = /x\n  }\n  userdb static {\n  }\n}\n"
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,7 @@ from hypothesis import strategies as st
 from mailproxy.base.errors import ConfigError
 from mailproxy.config.load import load
 from mailproxy.config.settings import Address, Settings
-from tests.unit.config.config_text import ConfigText
-
-Read = Callable[..., Settings]
-Faults = Callable[..., list[str]]
+from tests.unit.config.config_text import Faults, Read
 
 DOCUMENT = """\
 # If you want to trade a bit of security for higher performance, change these
@@ -43,16 +39,6 @@ auth default {
   }
 }
 """
-
-
-@pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
-    return ConfigText(tmp_path, monkeypatch).read
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    return ConfigText(tmp_path, monkeypatch).faults
 
 
 def test_the_wrapped_comment_of_the_document_is_one_fault(faults: Faults) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from mailproxy.config.settings import (
 )
 from mailproxy.config.spec import Setting, Table
 from mailproxy.config.sql import load_sql
-from tests.unit.config.config_text import ConfigText
+from tests.unit.config.config_text import Read
 
 MAN = Path(__file__).parents[3] / "man"
 SERVER, AUTH = ("protocol", "imap"), ("auth", "default")
@@ -33,11 +33,6 @@ SUBSECTIONS = {
 }
 ENTRY = re.compile(r"\.It Ic (?P<name>\S+) No = Ar (?P<kind>.*?) Pq (?:Dq )?(?P<default>.*)")
 TABLE = Table("dovecot.configspec")
-
-
-@pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
-    return ConfigText(tmp_path, monkeypatch).read
 
 
 def documented(page: str) -> Iterator[tuple[str, str, str, str]]:
@@ -91,7 +86,7 @@ def examples(page: str) -> list[str]:
     return [block.split(".Ed")[0].replace("\\e", "\\").replace("\\-", "-") for block in blocks]
 
 
-def test_the_examples_of_the_manual_load(read: Callable[..., Settings], tmp_path: Path) -> None:
+def test_the_examples_of_the_manual_load(read: Read, tmp_path: Path) -> None:
     forwarding, one_backend = [read(text, auth="") for text in examples("mailproxy.conf.5")]
     assert forwarding.logins[0].login_processes_count == 20
     assert [login.listen[0].port for login in one_backend.logins] == [143, 110]
@@ -159,24 +154,20 @@ BASE = (
 )
 
 
-def both_ways(read: Callable[..., Settings], text: str) -> tuple[Settings, Settings]:
+def both_ways(read: Read, text: str) -> tuple[Settings, Settings]:
     """Load a configuration without and with the setting, whose line is the text."""
     auth = f"auth default {{\n {NEEDED}}}\n"
     return without_place(read(BASE, auth=auth)), without_place(read(f"{BASE}{text}", auth=auth))
 
 
 @pytest.mark.parametrize("setting", TABLE.settings(SERVER), ids=lambda row: row.name)
-def test_a_setting_reaches_the_result_unless_it_is_ignored(
-    read: Callable[..., Settings], setting: Setting
-) -> None:
+def test_a_setting_reaches_the_result_unless_it_is_ignored(read: Read, setting: Setting) -> None:
     before, after = both_ways(read, f"{setting.name} = {other(setting)}\n")
     assert (before == after) == bool(setting.ignored)
 
 
 @pytest.mark.parametrize("setting", TABLE.settings(AUTH), ids=lambda row: row.name)
-def test_an_auth_setting_reaches_the_result_unless_it_is_ignored(
-    read: Callable[..., Settings], setting: Setting
-) -> None:
+def test_an_auth_setting_reaches_the_result_unless_it_is_ignored(read: Read, setting: Setting) -> None:
     before, after = both_ways(read, f"auth_{setting.name} = {other(setting)}\n")
     assert (before == after) == bool(setting.ignored)
 
@@ -191,7 +182,7 @@ def test_an_auth_setting_reaches_the_result_unless_it_is_ignored(
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_nested_setting_reaches_the_result_unless_it_is_ignored(
-    read: Callable[..., Settings], kind: str, setting: Setting
+    read: Read, kind: str, setting: Setting
 ) -> None:
     def with_line(line: str) -> Settings:
         block = f"{kind} {{\n{line}}}\n"
