@@ -122,6 +122,10 @@ class Relay:
                 by_client = up.source_ended if up.ended else not down.source_ended
                 (up if by_client else down).ended_first = True
             if up.ended and down.ended:
+                if not (up.source_ended or down.end_said):
+                    # The client still sends: what is unread makes a reset of our close, and the kernel would
+                    # drop last words that wait for the end.
+                    down.say_end(other_is_quiet=False)
                 self.close()
                 return
             if self._rest_bytes < 0:

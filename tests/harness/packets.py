@@ -6,18 +6,18 @@ import socket
 import struct
 from typing import NamedTuple
 
-# struct tcp_info of <linux/tcp.h>: tcpi_data_segs_in and tcpi_data_segs_out, since Linux 4.6.
-_FIELDS = struct.Struct("=152xII")
+# struct tcp_info of <linux/tcp.h>: tcpi_segs_in, and tcpi_data_segs_in since Linux 4.6.
+_FIELDS = struct.Struct("=140xI8xI")
 
 
 class Packets(NamedTuple):
-    """Segments with data."""
+    """What has come, acknowledgements and ends included, and what of it had data."""
 
     received: int
-    sent: int
+    with_data: int
 
 
-def packets_with_data(sock: socket.socket) -> Packets:
-    """Return how many segments with data have passed so far."""
+def packets(sock: socket.socket) -> Packets:
+    """Return how many have come so far."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
     return Packets(*_FIELDS.unpack(info))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness.dovecot import DovecotBackend
 from tests.harness.mail_client import big_message, leave
-from tests.harness.packets import packets_with_data
+from tests.harness.packets import packets
 from tests.harness.proxy import HOST
 from tests.harness.scripted_backend import Peer, Script, ScriptedBackend, imap_echo
 from tests.harness.tls import Authority
@@ -169,7 +169,7 @@ def test_tickets_come_with_the_greeting(proxy: TlsProxy) -> None:
     proxy.begin()
     with proxy.secure() as client:
         assert client.tls.version() == "TLSv1.3"
-        assert packets_with_data(client.socket).received == 2
+        assert packets(client.socket).with_data == 2
 
 
 def test_bulk_through_a_real_server(proxy: TlsProxy, dovecot: DovecotBackend) -> None:

@@ -8,7 +8,6 @@ import os
 import random
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
+from tests.harness.packets import packets
 from tests.harness.wait import wait_until
 
 _MIB = 1 << 20
@@ -214,14 +214,6 @@ def test_half_close(line: Line, client_first: bool, size: int) -> None:
     assert (line.relay.up.ended_first, line.relay.down.ended_first) == (client_first, not client_first)
 
 
-# Where struct tcp_info of linux/tcp.h has tcpi_segs_in.
-_SEGS_IN = slice(140, 144)
-
-
-def packets_in(sock: socket.socket) -> int:
-    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)[_SEGS_IN], sys.byteorder)
-
-
 def test_a_last_word_and_the_end_behind_it_take_one_packet() -> None:
     def say_goodbye(line: Line) -> None:
         line.backend.sendall(b"* BYE\r\n")
@@ -230,12 +222,32 @@ def test_a_last_word_and_the_end_behind_it_take_one_packet() -> None:
     line = Line(before=say_goodbye)
     try:
         assert read_all(line.client) == b"* BYE\r\n"
-        # The acknowledgement of the connect, and then one packet.
-        assert packets_in(line.client) == 2
+        assert packets(line.client).received == 2, "more than that to accept, and one to end"
         line.client.sendall(b"still here")
         assert read_exactly(line.backend, 10) == b"still here"
     finally:
         line.close()
+
+
+def test_last_words_reach_who_is_still_sending() -> None:
+    """R10: both ways end in one turn, with more of his unread: the kernel answers that by a reset."""
+    (client, near), (far, backend) = tcp_pair(), tcp_pair()
+    for sock in (near, far):
+        sock.setblocking(False)
+    reactor = Reactor()
+    ended: list[Relay] = []
+    relay = Relay(reactor, PipePool(), near, far, ended.append)
+    for sock in (near, far):
+        reactor.add(sock.fileno(), READ, lambda _events: None)
+    relay.start(b"", b"")
+    backend.sendall(b"* BYE\r\n")
+    reset(backend)
+    client.sendall(bytes(10_000))
+    while not ended:
+        reactor.run_once(0.05)
+    assert client.recv(100) == b"* BYE\r\n"
+    client.close()
+    reactor.close()
 
 
 def test_ping_pong(line: Line) -> None:

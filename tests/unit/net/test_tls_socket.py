@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from mailproxy.net.tls import TlsSocket
-from tests.harness.packets import packets_with_data
+from tests.harness.packets import packets
 from tests.harness.tls import Authority
 from tests.harness.wait import wait_until
 
@@ -80,13 +80,13 @@ def test_a_fin_loses_nothing_that_is_on_its_way(pair: Pair) -> None:
 
 def test_last_words_goodbye_and_the_end_leave_together(pair: Pair) -> None:
     """What more is to follow is held for it."""
-    before = packets_with_data(pair.peer).received
+    before = packets(pair.peer).with_data
     pair.ours.send(b"* BYE\r\n", socket.MSG_MORE)
     pair.ours.say_goodbye()
     pair.ours.shutdown(socket.SHUT_WR)
     assert pair.peer.recv(100) == b"* BYE\r\n"
     assert pair.peer.recv(100) == b""
-    assert packets_with_data(pair.peer).received == before + 1
+    assert packets(pair.peer).with_data == before + 1
 
 
 def test_goodbye_does_not_hurt_what_waits(pair: Pair) -> None:
