@@ -108,15 +108,15 @@ def _check_server(faults: _Faults) -> None:
 
 def _check_protocols(faults: _Faults) -> None:
     path: Path = ("protocol", "imap")
-    text: str = faults.tree.root["protocol"]["imap"]["protocols"]
     words = wanted(faults.tree)
-    if not text.split():
+    if not faults.tree.root["protocol"]["imap"]["protocols"].split():
         faults.add("No protocols given in configuration file", path, "protocols")
     elif words and not set(words) & set(PORTS):
         faults.add("Invalid protocols given in configuration file", path, "protocols")
     for word in dict.fromkeys(words):
         if word not in PORTS:
-            faults.add(f"Unknown protocol {printable(word)}", path, "protocols")
+            text = f"Unknown protocol {printable(word)} (the known ones are {', '.join(PORTS)})"
+            faults.add(text, path, "protocols")
         elif words.count(word) > 1:
             faults.add(f"Protocol {word} given more than once", path, "protocols")
 

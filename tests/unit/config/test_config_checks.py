@@ -55,7 +55,7 @@ DATABASES = " passdb sql {\n }\n userdb static {\n }\n"
             "Can't write to info log directory : not an absolute path",
         ),
         ("protocols =\n", 1, "No protocols given in configuration file"),
-        ("protocols = imap smtp\n", 1, "Unknown protocol smtp"),
+        ("protocols = imap smtp\n", 1, "Unknown protocol smtp (the known ones are imap, imaps, pop3, pop3s)"),
         ("protocols = imap imap\n", 1, "Protocol imap given more than once"),
         ("listen = *:143, *:143\n", 1, "Protocols imap and imap are listening in same ip/port"),
         ("ssl_listen = *:143\n", 1, "Protocols imap and imaps are listening in same ip/port"),
@@ -256,7 +256,7 @@ def test_an_auth_section_is_missing(faults: Faults) -> None:
 def test_protocols_that_none_knows(faults: Faults) -> None:
     assert faults("protocols = smtp\n") == [
         LINE.format(1, "Invalid protocols given in configuration file"),
-        LINE.format(1, "Unknown protocol smtp"),
+        LINE.format(1, "Unknown protocol smtp (the known ones are imap, imaps, pop3, pop3s)"),
     ]
 
 
