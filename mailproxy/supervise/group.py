@@ -158,9 +158,10 @@ class GroupPolicy:
         of many are missing there is time until `is_due`.
         """
         room = max(self._max_count - len(self._workers), int(relay_waits))
-        missing = max(0, min(self._wanted - self.listening, room))
-        if self._wanted - self.listening < min(self._wanted // _BATCH_SHARE, _BATCH) and not is_due:
-            return int(relay_waits)
+        lacking = self._wanted - self.listening
+        if lacking < min(self._wanted // _BATCH_SHARE, _BATCH) and not (is_due or relay_waits):
+            return 0
+        missing = max(0, min(lacking, room))
         if self._stall_s:
             unproven = any(not worker.is_ready for worker in self._workers.values())
             return 0 if now_s < self._stalled_until_s or unproven else min(missing, 1)

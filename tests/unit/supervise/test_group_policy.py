@@ -39,7 +39,7 @@ def test_a_few_of_many_are_replaced_together() -> None:
         assert group.policy.to_spawn(1, is_due=False) == 0
         assert group.policy.to_spawn(1, is_due=True) == pid
     assert group.policy.needs_ticks
-    assert group.policy.to_spawn(1, relay_waits=True, is_due=False) == 1
+    assert group.policy.to_spawn(1, relay_waits=True, is_due=False) == 3
     group.policy.on_status(4, LOGINS, 1)
     assert group.policy.to_spawn(1, is_due=False) == 4
 
@@ -289,6 +289,13 @@ def test_a_group_serves_when_its_first_workers_are_ready() -> None:
         assert not policy.is_serving
         policy.on_status(pid, Status(State.LISTENING, 0, 0), 0.0)
     assert policy.is_serving
+
+
+def test_a_session_that_comes_over_needs_no_worker_more_than_wanted() -> None:
+    """F12: it is looked for often, and each look must not fork another."""
+    group = Group(32, 100)
+    group.fork(0)
+    assert group.policy.to_spawn(1, relay_waits=True, is_due=False) == 0
 
 
 def test_a_session_that_comes_over_finds_a_worker_beyond_the_limit() -> None:
