@@ -28,7 +28,7 @@ _PATIENCE_S = 0.2
 _READ_BYTES = 4096
 _MECHANISM = KNOWN_MECHANISMS["PLAIN"]
 # Eight calls make the interpreter adapt a function; it takes some more until that has settled.
-_TIMES = 16
+_TIMES = 10
 
 
 def rehearse(settings: LoginSettings) -> None:
