@@ -260,15 +260,3 @@ def test_a_storm_of_reloads(new_whole_arena: NewArena) -> None:
     session.close()
     wait_until("and nobody of older generations", lambda: len(arena.proxy.processes()) == 1 + 1 + 6)
     assert try_login(arena).startswith(b"a1 OK ")
-
-
-def test_a_reload_and_an_end_at_any_moment(new_arena: NewArena) -> None:
-    """F09: a child that is told to end at its birth ends; the master leaves nothing behind."""
-    arena = new_arena("login_processes_count = 3")
-    for gap_ms in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
-        arena.proxy.sighup()
-        time.sleep(gap_ms / 1000)  # the gap is what is tried
-        os.kill(arena.proxy.pid, signal.SIGTERM)
-        assert arena.proxy.stop() == 0
-        assert arena.proxy.processes() == []
-        arena.proxy.start()

@@ -23,6 +23,8 @@ class Scale:
     busy_sessions: int
     connects: int
     master_kills: int
+    ends: int
+    """Rounds in which the master, or a child, is told to end when a reload has just begun."""
     slow_clients: int
     slow_clients_own: int
     """In the mode of one process per connection."""
@@ -44,6 +46,7 @@ SHORT = Scale(
     busy_sessions=5,
     connects=100,
     master_kills=2,
+    ends=5,
     slow_clients=400,
     slow_clients_own=100,
     slow_a_second=20,
@@ -62,6 +65,7 @@ LONG = Scale(
     busy_sessions=20,
     connects=2000,
     master_kills=20,
+    ends=300,
     slow_clients=5000,
     slow_clients_own=5000,
     slow_a_second=80,
