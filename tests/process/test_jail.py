@@ -123,28 +123,6 @@ def is_packet_socket(inode: str) -> bool:
         return any(line.split()[6] == inode and line.split()[4] == "0005" for line in table if inode in line)
 
 
-def test_no_challenge_and_no_session_repeats(new_arena: NewArena) -> None:
-    """V15: of children that were forked from the same memory."""
-    arena = new_arena(
-        MODES["own"],
-        "login_processes_count = 8",
-        "login_log_format_elements = session=%{session}",
-    )
-    challenges = []
-    for _ in range(100):
-        with RawClient(arena.proxy.imap_port) as client:
-            challenges.append(client.ask(b"a AUTHENTICATE CRAM-MD5\r\n"))
-    assert len(set(challenges)) == 100
-    arena.proxy.wait_log("session=", 100)
-    found = re.findall(r"session=(\S+)", arena.proxy.log_text())
-    assert len(found) == len(set(found))
-    sessions = [guest(arena) for _ in range(20)]
-    for session in sessions:
-        session.close()
-    tags = {bytes(peer.received).split(b" ")[0] for peer in arena.house_imap.wait_peers(20)}
-    assert len(tags) == 20
-
-
 def test_a_captured_worker_gets_nothing_from_auth(new_arena: NewArena) -> None:
     """V16, A14: as a worker's user on auth's socket: no login without a password, no secret on refusal."""
     arena = new_arena()

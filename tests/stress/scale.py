@@ -22,6 +22,12 @@ class Scale:
     idle_sessions: int
     busy_sessions: int
     connects: int
+    ids: int
+    """Of each kind, where workers are shared."""
+    ids_own: int
+    """In the mode of one process per connection."""
+    tags: int
+    """Logins, each with a tag of its own towards the backend."""
     master_kills: int
     ends: int
     """Rounds in which the master, or a child, is told to end when a reload has just begun."""
@@ -45,6 +51,9 @@ SHORT = Scale(
     idle_sessions=30,
     busy_sessions=5,
     connects=100,
+    ids=10_000,
+    ids_own=200,
+    tags=100,
     master_kills=2,
     ends=5,
     slow_clients=400,
@@ -64,6 +73,9 @@ LONG = Scale(
     idle_sessions=200,
     busy_sessions=20,
     connects=2000,
+    ids=10_000,
+    ids_own=10_000,
+    tags=10_000,
     master_kills=20,
     ends=300,
     slow_clients=5000,
