@@ -328,6 +328,8 @@ class Worker:
         if self._is_open and count < self._limit and not self._is_retired:
             return  # As after nearly every login.
         self._is_open = False
+        if self._auths_awaited and not self._is_retired:
+            return  # An order came first: who is greeted now would get a challenge that auth does not know.
         if self._is_retired:
             self._close_listeners()
             if not self.sessions:

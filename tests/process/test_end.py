@@ -21,7 +21,7 @@ from tests.harness.proxy import CHECKOUT, START_S, Proxy
 from tests.harness.raw_client import RawClient
 from tests.harness.wait import wait_until
 from tests.process.conftest import MODES, NewArena
-from tests.process.look import connects, echoes, greets, guest, pids, try_login
+from tests.process.look import connects, echoes, greets, guest, pids, run_ctl, try_login
 
 LINE = r"dovecot: [A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d "
 
@@ -278,3 +278,20 @@ def test_no_login_fails_while_everything_starts(new_arena: NewArena) -> None:
         assert client.ask(b"a LOGIN guest %s\r\n" % arena.GUEST).startswith(b"a OK ")
     arena.proxy.wait_ready()
     assert pids(arena, "auth")
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_no_worker_greets_before_it_has_auth(new_arena: NewArena, mode: str) -> None:
+    """F20: not even one that was asked something by the master while it waits."""
+    arena = new_arena(MODES[mode], "login_processes_count = 1")
+    (auth,) = arena.proxy.children("auth")
+    auth.suspend()
+    before = pids(arena, "pop3-login")
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until("another is there", lambda: pids(arena, "pop3-login") - before)
+    run_ctl(arena, "status")
+    with RawClient(arena.proxy.pop3_port, greet=False) as client:
+        assert client.is_silent(0.5)
+        auth.resume()
+        assert client.line().startswith(b"+OK ")
