@@ -94,6 +94,9 @@ class Proxy:
         One of before may still be looking after its last sessions.
         """
         self._earlier += [self._process] if self._process is not None else []
+        # The number of a session that has ended may be a stranger's by now.
+        living = {_session(process) for process in self.every_process()}
+        self._sessions = [session for session in self._sessions if session in living]
         output = (self.folder / "output").open("ab")
         with output:
             self._process = subprocess.Popen(
