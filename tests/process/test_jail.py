@@ -1,13 +1,11 @@
-"""What a captured or odd worker can reach, and what a good one needs that is outside its jail."""
+"""What an odd worker does to the master, and what a good one needs that is outside its jail."""
 
 from __future__ import annotations
 
-import base64
 import ctypes
 import os
 import re
 import secrets
-import socket
 
 import pytest
 
@@ -121,57 +119,3 @@ def borrow_channels(pid: int) -> list[int]:
 def is_packet_socket(inode: str) -> bool:
     with open("/proc/net/unix") as table:
         return any(line.split()[6] == inode and line.split()[4] == "0005" for line in table if inode in line)
-
-
-def test_a_captured_worker_gets_nothing_from_auth(new_arena: NewArena) -> None:
-    """V16, A14: as a worker's user on auth's socket: no login without a password, no secret on refusal."""
-    arena = new_arena()
-    arena.add("rich", "Rich-Secret-44", pass_="Master-Secret-55")
-    arena.proxy.secrets |= {"Rich-Secret-44", "Master-Secret-55"}
-    login_dir = arena.proxy.base_dir / "login"
-    (worker, *_) = arena.proxy.children("imap-login")
-    uid, gid = worker.uids().real, worker.gids().real  # there is no /proc in the jail
-    read_fd, write_fd = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.chroot(login_dir)
-            os.chdir("/")
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-            os.write(write_fd, ask_auth())
-        finally:
-            os._exit(0)
-    os.close(write_fd)
-    with os.fdopen(read_fd, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
-    assert answer.count(b"FAIL\t") == 4, answer
-    assert b"\nOK\t" not in answer
-    for secret in (b"Rich-Secret-44", b"Master-Secret-55", b"pass=", b"host="):
-        assert secret not in answer
-
-
-def ask_auth() -> bytes:
-    """Try what a login process should not; returns all that auth says."""
-    tries = [b"\0rich\0wrong", b"\0rich\0", b"guest\0rich\0wrong", b"\0nobody-there\0x"]
-    answer = b""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(10)
-        link.connect("default")
-        link.sendall(b"VERSION\t1\t0\nCPID\t%d\n" % os.getpid())
-        while b"DONE\n" not in answer:
-            answer += link.recv(4096)
-        for number, message in enumerate(tries, 1):
-            more = b"\tskip_password_check=1\tmaster_user=root" if number == 2 else b""
-            link.sendall(
-                b"AUTH\t%d\tPLAIN\tservice=imap\tsecured%s\tresp=%s\n"
-                % (number, more, base64.b64encode(message))
-            )
-        while answer.count(b"FAIL\t") + answer.count(b"\nOK\t") < len(tries):
-            data = link.recv(4096)
-            if not data:
-                break
-            answer += data
-    return answer
