@@ -7,7 +7,6 @@ import grp
 import os
 import pwd
 import re
-import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +25,7 @@ from mailproxy.config.build import (
     uses_tls,
     wanted,
 )
+from mailproxy.config.exposure import exposed_files
 from mailproxy.config.listen import PORTS
 from mailproxy.config.settings import BALANCES, Address
 from mailproxy.config.tree import PROTOCOLS, Path, Tree
@@ -35,7 +35,6 @@ FACILITIES = (
     *(f"local{number}" for number in range(8)),
 )
 NO_STORAGE = "a proxy has no mail storage"
-FILE_DRIVERS = ("sql", "ldap", "passwd-file")
 _TLS_FILES = {"ssl_ca_file": "CA file", "ssl_cert_file": "certificate", "ssl_key_file": "key file"}
 # Parts of cipher names, upper case.
 _WEAK_CIPHERS = frozenset(
@@ -283,7 +282,12 @@ def warn(tree: Tree) -> list[str]:
         f"login_process_size = {size_mib} is less than Python needs, using {PROCESS_SIZE_FLOOR_MIB}"
         for size_mib in dict.fromkeys(_small_sizes(tree))
     ]
-    return [*dict.fromkeys((*tree.warnings, *_tls_warnings(tree))), *small, *_exposed(tree), *_ignored(tree)]
+    return [
+        *dict.fromkeys((*tree.warnings, *_tls_warnings(tree))),
+        *small,
+        *exposed_files(tree),
+        *_ignored(tree),
+    ]
 
 
 def _tls_warnings(tree: Tree) -> Iterator[str]:
@@ -320,32 +324,6 @@ def _weak_ciphers(cipher_list: str) -> list[str]:
         for word in re.split("[:, ;]+", cipher_list)
         if word[:1] not in ("!", "-", "@") and _WEAK_CIPHERS & set(re.split("[-+]", word.upper()))
     ]
-
-
-def _exposed(tree: Tree) -> list[str]:
-    """Return a line for each file with secrets that every user of this machine can read."""
-    files = {where.file for path, where in tree.where.items() if path[-1] == "ssl_key_password"}
-    for protocol in active_protocols(tree):
-        section = tree.root["protocol"][protocol]
-        if uses_tls(tree, protocol):
-            blocks = section["local_name"].values()
-            files |= {section["ssl_key_file"], *(block["ssl_key_file"] for block in blocks)}
-    for key in tree.root["auth"].sections:
-        for database in tree.root["auth"][key]["passdb"].values():
-            files.add(database["args"] if database["driver"].lower() in FILE_DRIVERS else "")
-    return [
-        f"{printable(file)} holds secrets and is readable by every user: chmod 0640 or less"
-        for file in sorted(files)
-        if _readable_by_all(file)
-    ]
-
-
-def _readable_by_all(file: str) -> bool:
-    try:
-        mode = os.stat(file).st_mode
-    except OSError:
-        return False
-    return stat.S_ISREG(mode) and bool(mode & 0o004)
 
 
 def _small_sizes(tree: Tree) -> list[int]:

@@ -235,8 +235,25 @@ def test_a_file_with_secrets_that_all_can_read_is_named(read: Read, tmp_path: Pa
     assert read("ssl_disable = yes\n", auth=auth).warnings == (
         f"{sql} holds secrets and is readable by every user: chmod 0640 or less",
     )
+    userdb = auth.replace("passdb sql", "passdb static").replace(f"args = {sql}", "args = nopassword=y")
+    userdb = userdb.replace("userdb static {", f"userdb sql {{\n  args = {sql}")
+    assert [warning.partition(" ")[0] for warning in read("ssl_disable = yes\n", auth=userdb).warnings] == [
+        str(sql)
+    ]
     sql.chmod(0o640)
     assert read("ssl_disable = yes\n", auth=auth).warnings == ()
+    assert read("ssl_disable = yes\n", auth=userdb).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("args", "count"), [("password=s proxy=y", 1), ("nopassword=y pass=s", 1), ("nopassword=y host=pass", 0)]
+)
+def test_a_configuration_with_secrets_that_all_can_read_is_named(read: Read, args: str, count: int) -> None:
+    """V11: one answer for all users may have a password in it."""
+    auth = f"auth default {{\n passdb static {{\n  args = {args}\n }}\n userdb static {{\n }}\n}}\n"
+    warnings = read("ssl_disable = yes\n", auth=auth).warnings
+    assert len(warnings) == count
+    assert all("dovecot.conf holds secrets and is readable by every user" in warning for warning in warnings)
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
