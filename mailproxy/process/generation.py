@@ -224,9 +224,13 @@ class Generation:
         else:
             self._auth.on_death(dead)
 
+    def fork_no_more(self) -> None:
+        """Leave children as they are; who dies is not replaced."""
+        self.is_retired = self._auth.is_retired = True
+
     def retire(self) -> None:
         """Let every child finish what it has and leave."""
-        self.is_retired = self._auth.is_retired = True
+        self.fork_no_more()
         for living in list(self._spawner.children.values()):
             if living.owner is self:
                 self._spawner.insist(living, Order.RETIRE)

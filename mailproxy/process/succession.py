@@ -243,8 +243,11 @@ class Succession:
     # -- the end ------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Change nothing any more."""
+        """Change nothing any more, and have nobody forked: an auth that died may be waiting for it."""
         self._is_over = True
+        for generation in (self.current, self._pending):
+            if generation is not None:
+                generation.fork_no_more()
 
     def hold(self) -> None:
         """Change nothing until `release`; a reload that somebody asks for waits."""

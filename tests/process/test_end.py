@@ -71,6 +71,28 @@ def test_a_second_sigterm_waits_for_nobody(new_arena: NewArena) -> None:
     wait_until("nobody is left", lambda: not arena.proxy.processes())
 
 
+def test_nobody_is_born_while_it_ends(new_arena: NewArena) -> None:
+    """F09, F13: not even an auth that died young and waits to be forked again."""
+    arena = new_arena("login_processes_count = 1")
+
+    def kill_auth() -> None:
+        wait_until("auth is there", lambda: pids(arena, "auth"))
+        arena.proxy.kill("auth")
+
+    while not arena.proxy.log_contains("Temporary failure in creating authentication processes"):
+        kill_auth()
+    for _ in range(3):  # Now it would come back after 0.8 s.
+        kill_auth()
+    (worker,) = arena.proxy.children("imap-login")
+    worker.suspend()
+    os.kill(arena.proxy.pid, signal.SIGTERM)
+    with pytest.raises(AssertionError, match="auth is born"):
+        wait_until("auth is born", lambda: pids(arena, "auth"), 1.2)
+    worker.resume()
+    assert arena.proxy.stop() == 0
+    assert arena.proxy.processes() == []
+
+
 @pytest.mark.parametrize("mode", list(MODES))
 def test_sessions_outlive_a_stop_when_asked_to(new_arena: NewArena, mode: str) -> None:
     """F13: shutdown_clients = no; another master may start; the old one leaves with the last session."""
