@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from socket import SocketType
 
 from mailproxy.auth.shares import Shares
@@ -46,7 +46,7 @@ from mailproxy.process.title import set_title
 from mailproxy.process.user_ip_table import Places, Row, UserIpTable
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
-from mailproxy.session.policy import Policy
+from mailproxy.session.policy import Policy, is_within
 
 _ANY_HOSTS = ("0.0.0.0", "::")
 _TAG_CHARS = 8
@@ -99,8 +99,7 @@ class Worker:
         """In the order of arrival."""
         self.relays: dict[Relay, RelayInfo] = {}
         self._roster = Roster(self.reactor, self.sessions, self.relays, settings.protocol, self._settle)
-        self._is_retired = False
-        self._listens_anyway = False
+        self._is_retired = self._listens_anyway = False
         self._is_open = False
         """Whether we listen, have room, and the master knows it."""
         self._limit = 1 if settings.login_process_per_connection else settings.login_max_connections
@@ -112,8 +111,7 @@ class Worker:
         self.auths = [AuthGroup(self.reactor, one, self.log, ready, self._limit_policy) for one in auths]
         self._auth_of: dict[bytes, AuthGroup] = {}
         self._auths_awaited = len(self.auths)
-        self._pid = 0
-        self._lingering = 0
+        self._pid = self._lingering = 0
         self.tls = tls
         self.backend_tls = backend_tls
         self.backend_certificates = BackendCertificates(seen, self.log)
@@ -211,7 +209,7 @@ class Worker:
         if with_tls or self._with_header:
             arrival = Arrival(self, sock, client)
             self.sessions[arrival] = None
-            if self._with_header and not self._is_haproxy(rip):
+            if self._with_header and not is_within(rip, self._haproxies):
                 self.log(Level.WARNING, f"haproxy: Client not in haproxy_trusted_networks: rip={rip}")
                 arrival.end()
             elif is_gone:
@@ -231,11 +229,6 @@ class Worker:
         elif len(self.sessions) + len(self.relays) > self._limit:
             self._evict_oldest()
         self._settle()
-
-    def _is_haproxy(self, rip: str) -> bool:
-        address = ip_address(rip)
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._haproxies)
 
     def greet(self, arrival: Arrival, stream: Stream) -> None:
         """Begin the session of a client whose header was read and whose TLS stands."""

@@ -158,7 +158,7 @@ class Policy:
 
     def trusts(self, address: str) -> bool:
         """Whether a peer at this IP address may say for whom he speaks; he also counts as secured."""
-        return _is_within(address, self.trusted_networks)
+        return is_within(address, self.trusted_networks)
 
     def _offered(self, plaintext_allowed: bool) -> list[bytes]:
         return [
@@ -213,7 +213,8 @@ def words_of_backends(capability: str) -> frozenset[bytes]:
     return frozenset(word.upper() for word in _words(capability)) - _OURS
 
 
-def _is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an IP address, IPv4 within IPv6 too, is in one of these; False of what is none."""
     try:
         number = ip_address(address)
     except ValueError:
