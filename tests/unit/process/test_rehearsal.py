@@ -65,7 +65,7 @@ def test_whole_logins_are_played_and_nothing_is_left(settings: LoginSettings) ->
     before = os.listdir("/proc/self/fd")
     calls = calls_in_a_rehearsal(settings)
     assert calls.count(Worker.session_became_relay.__code__) == 10
-    assert calls.count(Worker.relay_ended.__code__) == 16
+    assert calls.count(Worker.relay_ended.__code__) == 10
     assert os.listdir("/proc/self/fd") == before
 
 
