@@ -76,7 +76,10 @@ def test_a_session_is_resumed(authority: Authority, change: Change, version: ssl
         first = Peers(server, client, name).shake()
         assert first.client.session is not None
         assert first.client.session.has_ticket
-        assert Peers(server, client, name, first.client.session).shake().client.session_reused
+        second = Peers(server, client, name, first.client.session).shake()
+        third = Peers(server, client, name, second.client.session).shake()
+        assert second.client.session_reused
+        assert third.client.session_reused, "who came back has no ticket for the next time"
 
 
 @pytest.mark.parametrize(
