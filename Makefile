@@ -10,6 +10,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests start the proxy a thousand times: its modules are compiled once, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 # What tests need from Debian; `make run` needs only a Python that can make a venv.
 PACKAGES := dovecot-imapd dovecot-pop3d dovecot-sqlite mariadb-server postgresql mandoc \
