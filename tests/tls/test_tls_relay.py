@@ -149,18 +149,18 @@ def test_sessions_are_resumed_by_whichever_worker(proxy: TlsProxy, version: ssl.
     context.maximum_version = version
     with proxy.secure(context=context) as first:
         session = first.tls.session
-    pids = set()
     with contextlib.ExitStack() as stack:
+        peers = set()
         for _ in range(40):
             client = stack.enter_context(proxy.secure(context=context, session=session))
             assert client.tls.session_reused
-            peer = client.socket.getsockname()
-            pids |= {
-                process.pid
-                for process in proxy.children("imap-login")
-                for connection in process.net_connections("tcp4")
-                if connection.raddr == peer
-            }
+            peers.add(client.socket.getsockname())
+        pids = {
+            process.pid
+            for process in proxy.children("imap-login")
+            for connection in process.net_connections("tcp4")
+            if connection.raddr in peers
+        }
     assert len(pids) > 1, "one worker had them all"
 
 
