@@ -382,34 +382,3 @@ def test_an_end_without_close_notify_loses_nothing(
         assert bytes(peer.received).endswith(block)
     finally:
         imap.play(imap_echo)
-
-
-SMALL_BUFFERS = (
-    "import socket, sys; from mailproxy import cli; from mailproxy.process import login;"
-    " accept = login.Worker._on_accept\n"
-    "def small(self, sock, address, listener):\n"
-    "    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608); accept(self, sock, address, listener)\n"
-    "login.Worker._on_accept = small; sys.exit(cli.main())"
-)
-
-
-@pytest.mark.parametrize("mode", ["yes", "no"])
-@pytest.mark.parametrize("protocol", ["imap", "pop3"])
-def test_tls_behind_answers_that_nobody_reads(proxy: TlsProxy, protocol: str, mode: str) -> None:
-    """STARTTLS with more to say before it than the client takes: he is left at once."""
-    proxy.program = ["-c", SMALL_BUFFERS]
-    proxy.begin(f"login_process_per_connection = {mode}\n")
-    many, starttls = {
-        "imap": (b"a CAPABILITY\r\n" * 500, b"s STARTTLS\r\n"),
-        "pop3": (b"CAPA\r\n" * 900, b"STLS\r\n"),
-    }[protocol]
-    with RawClient(proxy.port(protocol, has_tls=False), rcvbuf_bytes=4608) as client:
-        client.send(many + starttls)
-        proxy.wait_log("Disconnected")
-        said = client.rest()
-        assert said
-        assert b"Begin TLS" not in said
-    with proxy.plain(protocol) as client:
-        assert client.ask(starttls).startswith((b"s OK", b"+OK"))
-        proxy.upgrade(client)
-        assert client.ask(b"NOOP NOOP\r\n").startswith((b"NOOP OK", b"-ERR"))
