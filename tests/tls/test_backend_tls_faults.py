@@ -32,12 +32,12 @@ def backend() -> Iterator[ScriptedBackend]:
         found.check()
 
 
-def try_login(proxy: TlsProxy, protocol: str = "imap") -> bytes:
+def try_login(proxy: TlsProxy, protocol: str = "imap", user: str = "guest") -> bytes:
     """Log in and return the answer."""
     with proxy.secure(protocol) as client:
         if protocol == "imap":
-            return client.ask(f"a1 LOGIN guest {WORD}\r\n".encode())
-        assert client.ask(b"USER guest\r\n").startswith(b"+OK")
+            return client.ask(f"a1 LOGIN {user} {WORD}\r\n".encode())
+        assert client.ask(f"USER {user}\r\n".encode()).startswith(b"+OK")
         return client.ask(f"PASS {WORD}\r\n".encode())
 
 
@@ -81,17 +81,25 @@ BAD = {
 CASES = [(protocol, name) for protocol, scripts in BAD.items() for name in scripts]
 
 
+@pytest.fixture(scope="module", params=[("yes", "no"), ("any-cert", "yes")], ids="-".join)
+def starting_tls(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[TlsProxy, str]]:
+    """A proxy in each mode, and what its users have in `starttls`."""
+    value, per_connection = request.param
+    with TlsProxy(authority) as proxy:
+        proxy.secrets.add(WORD)
+        yield proxy.begin(f"login_process_per_connection = {per_connection}\n"), value
+
+
 @pytest.mark.parametrize(("protocol", "name"), CASES)
-@pytest.mark.parametrize(("value", "per_connection"), [("yes", "no"), ("any-cert", "yes")])
 def test_no_way_back_to_the_clear(
-    proxy: TlsProxy, backend: ScriptedBackend, protocol: str, name: str, value: str, per_connection: str
+    starting_tls: tuple[TlsProxy, str], backend: ScriptedBackend, protocol: str, name: str
 ) -> None:
     """T14, T15: one connection, no password on the wire, a temporary failure, and it is not tried again."""
     backend.play(BAD[protocol][name])
-    proxy.add("guest", f"host={NAME} hostip={HOST} port={backend.port} starttls={value} proxy_timeout=3")
-    proxy.secrets.add(WORD)
-    proxy.begin(f"login_process_per_connection = {per_connection}\n")
-    reply = try_login(proxy, protocol)
+    proxy, value = starting_tls
+    user = f"guest{backend.port}"
+    proxy.add(user, f"host={NAME} hostip={HOST} port={backend.port} starttls={value} proxy_timeout=3")
+    reply = try_login(proxy, protocol, user)
     assert is_temporary(reply), reply
     (peer,) = backend.wait_peers(1)
     sent = bytes(peer.received)
@@ -99,8 +107,8 @@ def test_no_way_back_to_the_clear(
     assert WORD.encode() not in sent
     assert b"LOGIN" not in sent.upper()
     assert b"USER" not in sent.upper()
-    proxy.wait_log("proxy(guest): ")
-    assert "Error: " in proxy.log_text()
+    proxy.wait_log(f"proxy({user}): ")
+    assert any("Error: " in line for line in proxy.log_text().splitlines() if f"proxy({user}): " in line)
 
 
 @pytest.mark.parametrize("value", ["yes", "any-cert"])
