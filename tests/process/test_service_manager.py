@@ -109,7 +109,8 @@ def test_ready_means_that_clients_are_served(arena: Arena, manager: Manager) -> 
     while not manager.hear().keys() >= {"STOPPING", "STATUS"}:
         pass
     arena.proxy.start(wait=False)
-    assert manager.hear()["READY"] == "1"
+    # Before it comes what a slow end may still say.
+    assert manager.hear_key("READY") == "1"
     assert try_login(arena).startswith(b"a1 OK ")
 
 
