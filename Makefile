@@ -2,7 +2,7 @@
 #
 #   make run      a working proxy with two demo backends on high ports
 #   make check    format, lint, types, unit tests: under a minute
-#   make test     check, then everything against real servers: under a quarter of an hour
+#   make test     check, then everything against real servers: some ten minutes
 #   make stress   the long runs
 #   make bench    what a login, a round trip, a GiB and a session cost here: a few minutes
 #   make clean    remove what the other targets made
@@ -26,9 +26,11 @@ QUICK := tests/unit tests/house tests/transcripts
 SLOW := tests/unit/auth/test_auth_process.py tests/unit/net/test_relay.py \
 	tests/transcripts/test_transcripts_sockets.py
 OTHERS := $(filter-out $(QUICK:%=%/) tests/harness/ tests/stress/ tests/__pycache__/,$(wildcard tests/*/))
-# Tests mostly wait: two at a time, a file's tests by one after the other.
 PYTEST := $(BIN)/python -m pytest -q -m "not stress"
+# Quick tests compute, others mostly wait. Either way a file's tests are run by one after the other; the files
+# in the order of tests/conftest.py.
 PAIRS := -n 2 --dist loadfile
+FOURS := -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run check test stress bench clean packages
 
@@ -42,9 +44,9 @@ check: $(VENV)/ready-test $(VENV)/ready-demo
 	$(PYTEST) $(PAIRS) $(SLOW:%=--ignore=%) $(QUICK)
 
 # What looks at processes that come and go on a busy machine may look at the wrong moment: a failure counts
-# when it comes twice in a row, and every second try is printed.
+# when it comes twice in a row, and every second try is printed, with its reason.
 test: packages check
-	$(PYTEST) $(PAIRS) --reruns 1 -rR --durations=10 $(SLOW) $(OTHERS)
+	$(PYTEST) $(FOURS) --reruns 1 --rerun-show-tracebacks -rR --durations=10 $(SLOW) $(OTHERS)
 	$(PYTEST) tests/stress
 
 # `make stress ONLY=reload` runs what has that in its name; `MINUTES=5` shortens the mixed traffic.
