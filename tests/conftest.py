@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
+import warnings
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -44,9 +47,19 @@ def _proxies_are_well() -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the end of each proxy's log to a failure."""
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the end of each proxy's log to a failure, and let go of the sockets that it left open.
+
+    Otherwise they would be found, and fail, the second try.
+    """
     report = yield
-    if report.failed:
+    if report.failed and call.excinfo is not None:
         report.sections += [("mailproxy", proxy.tail()) for proxy in Proxy.open_ones]
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            traceback.clear_frames(call.excinfo.tb)
+            for frame, _ in traceback.walk_tb(call.excinfo.tb):
+                _ = frame.f_locals  # a copy that pytest has looked at; now it is made anew
+            gc.collect()
     return report
