@@ -43,11 +43,15 @@ _KEPT_SIZES = [size_bytes for size_bytes in range(24, 1033, 16) for _ in range(7
 
 
 class Scrub:
-    """The one of this process: logins arm it, and it sweeps a second later; who is idle is not woken."""
+    """The one of this process: it sweeps a second after a login, and then once more; who is idle is not woken.
+
+    What was still in use at the first sweep, a buffer or an answer half read, is free by the second.
+    """
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._delay_s = _DELAY_S
+        self._sweeps_due = 0
         self.is_idle = False
         """Whether the next login has to arm it; never without `open`."""
 
@@ -65,7 +69,9 @@ class Scrub:
     def arm(self) -> None:
         """Sweep soon."""
         self.is_idle = False
-        self._reactor.call_later(self._delay_s, self._on_time)
+        if not self._sweeps_due:
+            self._reactor.call_later(self._delay_s, self._on_time)
+        self._sweeps_due = 2
 
     def _on_time(self) -> None:
         self.is_idle = True
@@ -74,6 +80,9 @@ class Scrub:
         gc.collect()
         sweep()
         self._delay_s = max(_DELAY_S, (time.process_time() - began_s) * _REST)
+        self._sweeps_due -= 1
+        if self._sweeps_due:
+            self._reactor.call_later(self._delay_s, self._on_time)
 
 
 def sweep(is_first: bool = False) -> None:

@@ -181,11 +181,18 @@ class Oracles:
                 assert form.lower() not in text.lower(), f"S5: a secret as {form!r} in the log"
 
     def check_idle(self, for_s: float) -> None:
-        """S6: nobody spins; a tenth of a second of CPU in two, and two clock ticks of grace."""
-        before_s = self._cpu_s()
-        time.sleep(for_s)  # idleness has no event to wait for
-        used_s = self._cpu_s() - before_s
-        assert used_s < 0.05 * for_s + 0.02, f"S6: {used_s:.3f} s of CPU in {for_s:g} s"
+        """S6: nobody spins; a tenth of a second of CPU in two, and two clock ticks of grace.
+
+        What is done once, like the sweep behind a login, takes its time on a busy machine: who spins is
+        still at it at the third look.
+        """
+        for _ in range(3):
+            before_s = self._cpu_s()
+            time.sleep(for_s)  # idleness has no event to wait for
+            used_s = self._cpu_s() - before_s
+            if used_s < 0.05 * for_s + 0.02:
+                return
+        raise AssertionError(f"S6: {used_s:.3f} s of CPU in {for_s:g} s")
 
     def _cpu_s(self) -> float:
         return sum(_schedstat_s(process.pid) for process in self._processes)
