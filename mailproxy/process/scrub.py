@@ -43,7 +43,7 @@ _KEPT_SIZES = [size_bytes for size_bytes in range(24, 1033, 16) for _ in range(7
 
 
 class Scrub:
-    """The one of this process: it sweeps a second after a login, and then once more; who is idle is not woken.
+    """The one of this process: sweeps a second after a login, and once more; who is idle is not woken.
 
     What was still in use at the first sweep, a buffer or an answer half read, is free by the second.
     """
