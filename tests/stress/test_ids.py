@@ -22,18 +22,15 @@ SESSION = re.compile(r" pop3-login: .* session=(\w+)")
 LOST = re.compile(r" pop3-login: (\d+) log lines were lost")
 # Of 10,000 tags of 32 bits two are equal by chance once in 86 times; three pairs once in four million.
 TAGS_ALIKE = 2
-ADDRESSES = 16
 
 
 def crowd(port: int, count: int, words: bytes, lines: int) -> list[list[bytes]]:
     """Connect so often, several at a time, so that all workers have to serve; returns what each was told."""
     told = []
     for first in range(0, count, AT_A_TIME):
-        # A port is its client's for a minute after he has left, and an address has some 28,000.
-        source = f"127.0.0.{2 + first // AT_A_TIME % ADDRESSES}"
         with contextlib.ExitStack() as stack:
             clients = [
-                stack.enter_context(RawClient(port, greet=False, source=source))
+                stack.enter_context(RawClient(port, greet=False))
                 for _ in range(min(AT_A_TIME, count - first))
             ]
             for client in clients:
