@@ -100,15 +100,17 @@ def _take(size_bytes: int, count: int) -> list[bytes]:
 
 
 def _fill_used_pools(size_bytes: int) -> None:
-    """Take blocks until a pool was ours from its first to its last: then no other has room."""
+    """Take blocks until a pool was ours from its first to its last: then no other has room.
+
+    In between one of another pool may come, where the interpreter has just freed something of its own.
+    """
     count = (_POOL_BYTES - _HEADER_BYTES) // size_bytes
     held: list[bytes] = []
     while len(held) * size_bytes < _LIMIT_BYTES:
         held += _take(size_bytes, count)
-        pool, place = divmod(id(held[-1]), _POOL_BYTES)
+        place = id(held[-1]) % _POOL_BYTES
         held += _take(size_bytes, count - 1 - (place - _HEADER_BYTES) // size_bytes)
-        first = pool * _POOL_BYTES + _HEADER_BYTES
-        if id(held[-count]) == first and id(held[-1]) == first + (count - 1) * size_bytes:
+        if id(held[-count]) // _POOL_BYTES == id(held[-1]) // _POOL_BYTES:
             return
 
 
@@ -117,12 +119,14 @@ def _fill_free_pools(is_first: bool) -> None:
 
     At the first sweep it has to give all, copies of the master's: then so many as there may be.
     """
-    count = (_POOL_BYTES - _HEADER_BYTES) // _SMALL_BYTES
+    count = (_POOL_BYTES - _HEADER_BYTES) // _SMALL_BYTES * _STRIDE_POOLS
     limit_bytes = _FIRST_BYTES if is_first else _LIMIT_BYTES
-    held: list[list[bytes]] = []
-    while len(held) * _POOL_BYTES < limit_bytes:
+    # One list, not one for each pool: the interpreter keeps lists that are freed for the next who wants one,
+    # and with them the new memory that they lie in.
+    held: list[bytes] = []
+    for _ in range(limit_bytes // (_STRIDE_POOLS * _POOL_BYTES)):
         faults = getrusage(RUSAGE_SELF).ru_minflt
-        held += [_take(_SMALL_BYTES, count) for _ in range(_STRIDE_POOLS)]
+        held += _take(_SMALL_BYTES, count)
         if not is_first and getrusage(RUSAGE_SELF).ru_minflt - faults >= _NEW_FAULTS:
             return
 
