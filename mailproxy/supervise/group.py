@@ -9,7 +9,8 @@ takes them faster than they start.
 
 A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
 to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
-Workers that die right after they were ready, one after the other, stall it as well, until one has lived on.
+Workers that die right after they were ready, one after the other and with no client that has a process to himself,
+stall it as well, until one has lived on.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class GroupPolicy:
             self._wanted = self._base_count
         if not worker.is_ready:
             self._stall(now_s)
-        elif not clean and now_s - worker.ready_at_s < _YOUNG_S:
+        elif not clean and worker.state is State.LISTENING and now_s - worker.ready_at_s < _YOUNG_S:
+            # Not one that had taken the only client it gets: its end is his alone, whoever brought it about.
             self._died_young(now_s)
 
     def _died_young(self, now_s: float) -> None:

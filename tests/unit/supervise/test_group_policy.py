@@ -163,6 +163,18 @@ def test_a_few_young_workers_may_be_killed() -> None:
     assert group.log == []
 
 
+def test_who_crashes_the_process_of_his_connection_slows_down_nobody() -> None:
+    """F01: a worker that has taken the one client it gets is no start that failed, however young it dies."""
+    group = Group(2, 100)
+    for tenth in range(200):
+        now_s = tenth / 10
+        for pid in group.fork(now_s)[:1]:
+            group.policy.on_status(pid, LOGINS, now_s + 0.01)
+            group.policy.on_died(pid, clean=False, now_s=now_s + 0.05)
+    assert group.pids > 200
+    assert group.log == []
+
+
 def test_a_crash_resets_what_is_wanted() -> None:
     group = Group(2, 100)
     group.fork(0)
