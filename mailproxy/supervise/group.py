@@ -9,8 +9,8 @@ takes them faster than they start.
 
 A worker that dies before it was ever ready stalls the group: one more is tried after a delay that doubles up
 to a minute, until one becomes ready. So a broken certificate costs a log line a minute, not a fork storm.
-Workers that die right after they were ready, one after the other and with no client that has a process to himself,
-stall it as well, until one has lived on.
+Workers that die right after they were ready, one after the other, stall it as well, until one has lived on;
+not those that had taken the only client they get.
 """
 
 from __future__ import annotations
