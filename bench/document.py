@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 import textwrap
+from collections import Counter
 
 from bench.__main__ import ROOT
 from bench.report import as_markdown, figure, medians, plot, rows
@@ -76,7 +77,8 @@ def main() -> None:
         found = json.loads(results.read_text())
         every = [Sample(**sample) for sample in found["samples"]]
         samples = medians(every)
-        repeats = max(1, len(every) // len(samples))
+        # Memory is measured once, whatever the rest is.
+        repeats = max(Counter((sample.scene, sample.target) for sample in every).values())
         often = "one run" if repeats == 1 else f"medians of {repeats} runs"
         blocks["machine"] = textwrap.fill(f"Measured {found['machine']}; {often}.", 117)
         blocks["costs"] = as_markdown(rows(samples))
