@@ -28,6 +28,8 @@ _POOL_BYTES = 16384
 _HEADER_BYTES = 48
 _STEP_BYTES = 16
 _SMALL_BYTES = 512
+# Of free pools blocks are taken that leave only 16 bytes at a pool's end; of 512 bytes they would leave 464.
+_FILL_BYTES = 480
 # The most that one sweep takes of each size, and of pools that are free as a whole.
 _LIMIT_BYTES = 64 << 20
 # A worker begins with less than this in free pools.
@@ -75,12 +77,12 @@ class Scrub:
 
     def _on_time(self) -> None:
         self.is_idle = True
+        self._sweeps_due -= 1
         began_s = time.process_time()
         # What only the collector can free would be freed behind the sweep's back, by what it allocates.
         gc.collect()
         sweep()
         self._delay_s = max(_DELAY_S, (time.process_time() - began_s) * _REST)
-        self._sweeps_due -= 1
         if self._sweeps_due:
             self._reactor.call_later(self._delay_s, self._on_time)
 
@@ -119,14 +121,14 @@ def _fill_free_pools(is_first: bool) -> None:
 
     At the first sweep it has to give all, copies of the master's: then so many as there may be.
     """
-    count = (_POOL_BYTES - _HEADER_BYTES) // _SMALL_BYTES * _STRIDE_POOLS
+    count = (_POOL_BYTES - _HEADER_BYTES) // _FILL_BYTES * _STRIDE_POOLS
     limit_bytes = _FIRST_BYTES if is_first else _LIMIT_BYTES
     # One list, not one for each pool: the interpreter keeps lists that are freed for the next who wants one,
     # and with them the new memory that they lie in.
     held: list[bytes] = []
     for _ in range(limit_bytes // (_STRIDE_POOLS * _POOL_BYTES)):
         faults = getrusage(RUSAGE_SELF).ru_minflt
-        held += _take(_SMALL_BYTES, count)
+        held += _take(_FILL_BYTES, count)
         if not is_first and getrusage(RUSAGE_SELF).ru_minflt - faults >= _NEW_FAULTS:
             return
 
