@@ -114,9 +114,12 @@ class GroupPolicy:
             self._wanted = self._base_count
         if not worker.is_ready:
             self._stall(now_s)
-        elif not clean and worker.state is State.LISTENING and now_s - worker.ready_at_s < _YOUNG_S:
-            # Not one that had taken the only client it gets: its end is his alone, whoever brought it about.
+        elif not clean and now_s - worker.ready_at_s < _YOUNG_S and not self._has_had_its_client(worker):
             self._died_young(now_s)
+
+    def _has_had_its_client(self, worker: _Worker) -> bool:
+        """Whether it took the only one that it gets: its end is his alone, whoever brought it about."""
+        return self._per_connection and worker.state is not State.LISTENING
 
     def _died_young(self, now_s: float) -> None:
         self._young_deaths += 1
@@ -159,7 +162,7 @@ class GroupPolicy:
         A session of the version before that waits for a worker gets one, whatever the limit says. While few
         of many are missing there is time until `is_due`.
         """
-        room = max(self._max_count - len(self._workers), int(relay_waits))
+        room = max(self._max_count - len(self._workers), int(relay_waits and not self.listening))
         lacking = self._wanted - self.listening
         if lacking < min(self._wanted // _BATCH_SHARE, _BATCH) and not (is_due or relay_waits):
             return 0
