@@ -90,7 +90,7 @@ def why_refused(error: ssl.SSLCertVerificationError, contexts: TlsContexts | Non
 
 
 def forgive_odd_names(unraisable: sys.UnraisableHookArgs) -> None:
-    """Be the `sys.unraisablehook` of a worker: a client's name that is not ASCII is worth no traceback.
+    """Be the `sys.unraisablehook` of all processes: a client's name that is not ASCII is worth no traceback.
 
     The library fails that handshake itself, and then leaves its own exception to the hook.
     """
