@@ -47,7 +47,7 @@ class MasterLink:
         try:
             self._channel.send(render_status(Status(state, sessions, relays)), _NOW)
         except OSError:
-            return  # A master that does not read for a while must not stop logins; he hears when we settle.
+            return  # A master that does not read for a while must not stop logins; it hears when we settle.
         self.said = state
 
     def answer(self, sessions: int, relays: int) -> None:

@@ -32,7 +32,7 @@ _TIMES = 10
 
 
 def rehearse(settings: LoginSettings) -> None:
-    """Play logins of this protocol, for some 15 ms; where there is no loopback, none."""
+    """Play logins of this protocol, for some 30 ms; where there is no loopback, none."""
     simple = replace(
         settings,
         tls=replace(settings.tls, required=False),

@@ -123,8 +123,6 @@ def _fill_free_pools(is_first: bool) -> None:
     """
     count = (_POOL_BYTES - _HEADER_BYTES) // _FILL_BYTES * _STRIDE_POOLS
     limit_bytes = _FIRST_BYTES if is_first else _LIMIT_BYTES
-    # One list, not one for each pool: the interpreter keeps lists that are freed for the next who wants one,
-    # and with them the new memory that they lie in.
     held: list[bytes] = []
     for _ in range(limit_bytes // (_STRIDE_POOLS * _POOL_BYTES)):
         faults = getrusage(RUSAGE_SELF).ru_minflt
