@@ -7,6 +7,8 @@ remembered, so input that comes byte by byte costs little more than its reads: l
 
 from __future__ import annotations
 
+import re
+
 _LF = b"\n"
 _CR = 13
 
@@ -77,6 +79,14 @@ class LineBuffer:
             self._data = b""
             self._at = self._searched = 0
         return taken
+
+    def take_match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """Take everything if the pattern matches all of it; else nothing."""
+        found = pattern.fullmatch(self._data, self._at)
+        if found is not None:
+            self._data = b""
+            self._at = self._searched = 0
+        return found
 
     def take_rest(self) -> bytes:
         """Take everything, for the relay."""

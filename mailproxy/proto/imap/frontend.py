@@ -13,6 +13,7 @@ from mailproxy.proto.imap.parser import (
     SyntaxFault,
     parse_arguments,
     parse_id,
+    read_plain_login,
     split_command,
 )
 from mailproxy.proto.imap.render import referral_url
@@ -46,14 +47,25 @@ class ImapFrontend:
         self.parameters: dict[bytes, bytes] = {}
         self._face = face
         self._send = send
-        self._reader = CommandReader(self.buffer, send)
+        self._reader: CommandReader | None = None
+        """Made for the first command that is not a plain LOGIN."""
         self._tag = b""
         self._bad = 0
         self.has_asked = False
 
     def next_request(self) -> Request:
         """Work through the buffer up to the next request. Raises ClientViolation."""
-        while (command := self._reader.next_command()) is not None:
+        while True:
+            if self._reader is None or not self._reader.lines:
+                login = read_plain_login(self.buffer)
+                if login is not None:
+                    self._tag, self.user, self.password = login
+                    return Request.LOGIN
+            if self._reader is None:
+                self._reader = CommandReader(self.buffer, self._send)
+            command = self._reader.next_command()
+            if command is None:
+                return Request.NONE
             self._tag, name, at = split_command(command.lines[0])
             handle = _COMMANDS.get(name)
             try:
@@ -65,7 +77,6 @@ class ImapFrontend:
                 continue
             if request is not Request.NONE:
                 return request
-        return Request.NONE
 
     def _count_bad(self, text: bytes) -> None:
         self._bad += 1

@@ -23,8 +23,16 @@ ID_KEY_BYTES = 30
 ID_VALUE_BYTES = 1024
 
 # A tag is made of ASTRING-CHARs without `+`.
-_TAG = re.compile(rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]{1,%d}" % TAG_BYTES)
-_STRING = re.compile(rb'"((?:[^"\\\x00\r\n]|\\[^\x00\r\n])*)"|([^\x00-\x20\x7f-\xff(){"]+)')
+_TAG_PATTERN = rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]{1,%d}" % TAG_BYTES
+_TAG = re.compile(_TAG_PATTERN)
+_ATOM_PATTERN = rb'[^\x00-\x20\x7f-\xff(){"]+'
+_STRING = re.compile(rb'"((?:[^"\\\x00\r\n]|\\[^\x00\r\n])*)"|(%s)' % _ATOM_PATTERN)
+# A whole LOGIN as nearly every client sends it: neither literal, nor escape, nor NIL.
+_PLAIN_STRING = rb' (?:"([^"\\\x00\r\n]*)"|(?![Nn][Ii][Ll][ \r\n])(%s))' % _ATOM_PATTERN
+_PLAIN_LOGIN = re.compile(
+    rb"(%s) [Ll][Oo][Gg][Ii][Nn]%s%s\r?\n" % (_TAG_PATTERN, _PLAIN_STRING, _PLAIN_STRING)
+)
+_PLAIN_LOGIN_BYTES = 1024
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # Only ASCII digits: int() alone would take signs, blanks, underscores and the digits of other scripts.
 _LITERAL = re.compile(rb"\{([0-9]{1,10})(\+?)\}")
@@ -52,12 +60,13 @@ class RawCommand(NamedTuple):
 class CommandReader:
     """Frames the commands in a buffer and asks for literals; holds one command, bounded by the limits."""
 
-    __slots__ = ("_buffer", "_line_budget", "_lines", "_literal_budget", "_literals", "_send", "_wanted")
+    __slots__ = ("_buffer", "_line_budget", "_literal_budget", "_literals", "_send", "_wanted", "lines")
 
     def __init__(self, buffer: LineBuffer, send: Callable[[bytes], None]) -> None:
         self._buffer = buffer
         self._send = send
-        self._lines: list[bytes] = []
+        self.lines: list[bytes] = []
+        """Those of the command that is under way; none between two commands."""
         self._literals: list[bytes] = []
         self._wanted = -1
         self._line_budget = LINE_BYTES
@@ -79,13 +88,13 @@ class CommandReader:
                 raise ClientViolation(texts.INPUT_FULL, INPUT_FULL) from None
             if line is None:
                 return None
-            if line[-1:] != b"}" and not self._lines:
+            if line[-1:] != b"}" and not self.lines:
                 return RawCommand([line], [])
-            self._lines.append(line)
+            self.lines.append(line)
             self._line_budget -= len(line)
             if not self._expect_literal(line):
-                command = RawCommand(self._lines, self._literals)
-                self._lines, self._literals = [], []
+                command = RawCommand(self.lines, self._literals)
+                self.lines, self._literals = [], []
                 self._line_budget, self._literal_budget = LINE_BYTES, IMAP_LITERALS_BYTES
                 return command
 
@@ -101,6 +110,18 @@ class CommandReader:
         if not found[2]:
             self._send(texts.CONTINUE)
         return True
+
+
+def read_plain_login(buffer: LineBuffer) -> tuple[bytes, bytes, bytes] | None:
+    """Take tag, user and password if all that waits is one LOGIN without literals and escapes.
+
+    Such is nearly every login, and one match reads it in a third of the time of the steps that read any
+    command. None, with nothing taken, for everything else.
+    """
+    if len(buffer) > _PLAIN_LOGIN_BYTES or (found := buffer.take_match(_PLAIN_LOGIN)) is None:
+        return None
+    tag, user, user_atom, password, password_atom = found.groups()
+    return tag, user if user_atom is None else user_atom, password if password_atom is None else password_atom
 
 
 def split_command(line: bytes) -> tuple[bytes, bytes, int]:

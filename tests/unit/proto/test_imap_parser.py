@@ -17,6 +17,7 @@ from mailproxy.proto.imap.parser import (
     SyntaxFault,
     parse_arguments,
     parse_id,
+    read_plain_login,
     split_command,
 )
 from mailproxy.proto.linebuf import LineBuffer
@@ -184,3 +185,70 @@ def test_byte_by_byte_stays_linear() -> None:
         buffer.feed(b"(")
         assert reader.next_command() is None
     assert time.process_time() - began < 0.05
+
+
+_VALUE = st.sampled_from(
+    (
+        b"joe",
+        b'"joe"',
+        b'""',
+        b"NIL",
+        b"nil",
+        b"nilly",
+        b'"NIL"',
+        b'"a\\"b"',
+        b"{1+}",
+        b"a}",
+        b"(",
+        b"\xe4",
+        b'"\xe4"',
+    )
+) | st.binary(max_size=6)
+
+
+@given(
+    st.lists(st.sampled_from((b" ", b"  ", b"")) | st.just(b" "), min_size=3, max_size=3),
+    st.sampled_from((b"a1", b"a+", b"", b"t" * TAG_BYTES, b"t" * (TAG_BYTES + 1), b"*"))
+    | st.binary(max_size=3),
+    st.sampled_from((b"LOGIN", b"login", b"LoGiN", b"LOGI", b"NOOP")),
+    st.lists(_VALUE, min_size=2, max_size=2),
+    st.sampled_from((b"\r\n", b"\n", b" \r\n", b"\r\r\n", b"", b"\r\nb NOOP\r\n", b"\n\n")),
+)
+def test_a_plain_login_is_what_the_steps_read(
+    blanks: list[bytes], tag: bytes, name: bytes, values: list[bytes], end: bytes
+) -> None:
+    data = tag + blanks[0] + name + blanks[1] + values[0] + blanks[2] + values[1] + end
+    buffer = LineBuffer()
+    buffer.feed(b"x\n" + data)
+    buffer.next_line(LINE_BYTES)
+    login = read_plain_login(buffer)
+    if login is None:
+        assert buffer.take_rest() == data
+        return
+    commands, sent, rest = read(data)
+    assert (len(commands), sent, rest, len(buffer)) == (1, [], b"", 0)
+    word, upper, at = split_command(commands[0].lines[0])
+    assert (word, upper, *parse_arguments(commands[0], at)) == (login[0], b"LOGIN", *login[1:])
+
+
+@pytest.mark.parametrize("line", [b'a1 LOGIN joe "s e"\r\n', b'a LOGIN "" secret\n', b"x login nilly s}\r\n"])
+def test_most_logins_are_plain(line: bytes) -> None:
+    buffer = LineBuffer()
+    buffer.feed(line)
+    assert read_plain_login(buffer) is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a LOGIN nil s\r\n",
+        b"a LOGIN joe NIL\n",
+        b'a LOGIN "\\"" s\r\n',
+        b"a LOGIN joe " + b"s" * 1024 + b"\r\n",
+    ],
+)
+def test_others_are_left(line: bytes) -> None:
+    buffer = LineBuffer()
+    buffer.feed(line)
+    assert read_plain_login(buffer) is None
+    assert buffer.take_rest() == line
