@@ -21,7 +21,7 @@ from mailproxy.process.own_fault import own_fault
 from mailproxy.process.user_ip_table import Row
 from mailproxy.proto.sasl import APOP
 from mailproxy.session.client import Client
-from mailproxy.session.out import BackendTls, Call
+from mailproxy.session.out import BackendTls
 from mailproxy.session.session import Session
 
 if TYPE_CHECKING:
@@ -251,23 +251,30 @@ class Connection:
 
     # -- the backend --------------------------------------------------------------------------------------
 
-    def dial(self, call: Call) -> None:
+    def dial(
+        self,
+        ip: str,
+        port: int,
+        tls: BackendTls | None,
+        source_ip: str,
+        immediate_failure_after_s: float | None,
+        header: bytes,
+    ) -> None:
         """Begin to connect to a backend."""
         worker = self._worker
-        self.place = place = (call.host, call.port)
+        self.place = place = (ip, port)
         self._has_heard = False
         if worker.health.failing:
-            failing_s = worker.health.failing_s(place, worker.reactor.now, call.immediate_failure_after_s)
+            failing_s = worker.health.failing_s(place, worker.reactor.now, immediate_failure_after_s)
             if failing_s:
                 why = f"it has been failing for {failing_s:.0f} s"
                 worker.reactor.flush_soon(lambda: self._refuse_place(place, why))
                 return
         look = worker.backend_certificates.look
         self._backend = BackendLink(worker.reactor, self, worker.backend_tls, look)
-        source_ip = call.source_ip
         if worker.source_ips is not None:
-            source_ip = source_ip or worker.source_ips.next(call.host)
-        self._backend.dial(call.host, call.port, call.tls, source_ip, call.header)
+            source_ip = source_ip or worker.source_ips.next(ip)
+        self._backend.dial(ip, port, tls, source_ip, header)
 
     def _note_failure(self) -> None:
         if not self._has_heard:

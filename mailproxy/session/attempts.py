@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mailproxy.base.level import Level
 from mailproxy.proto.backend import Backend, Verdict
-from mailproxy.session.out import BackendTls, Call, Out
+from mailproxy.session.out import BackendTls, Out
 from mailproxy.session.policy import Policy
 from mailproxy.session.target import Target
 
@@ -69,8 +69,7 @@ class Attempts:
         self._try_s = (self._deadline - now) / (len(target.servers) - self._next + 1)
         out.set_deadline(now + self._try_s)
         source_ip = target.source_ip_for(server.ip) if target.source_ip else ""
-        after_s = target.immediate_failure_after_s
-        out.dial(Call(server.ip, server.port, tls, source_ip, after_s, target.header))
+        out.dial(server.ip, server.port, tls, source_ip, target.immediate_failure_after_s, target.header)
 
     def on_spoken(self) -> None:
         """Take it that the first bytes have come: this try is the last one, and has all the time."""

@@ -14,22 +14,6 @@ class BackendTls(NamedTuple):
     verify: bool
 
 
-class Call(NamedTuple):
-    """A backend to connect to."""
-
-    host: str
-    """An IP address."""
-    port: int
-    tls: BackendTls | None
-    """Begins before the backend's first byte; None for a connection in the clear."""
-    source_ip: str
-    """Empty for any."""
-    immediate_failure_after_s: float | None
-    """A backend that has been failing for so long need not be tried; 0 is never, None the default."""
-    header: bytes
-    """Goes first of all, in the clear."""
-
-
 class Out(Protocol):
     """In production the worker's connection, in tests a recorder. No call re-enters the session."""
 
@@ -63,8 +47,21 @@ class Out(Protocol):
     def leave_place(self) -> None:
         """Count it no more: there is no session after all. `close` implies it."""
 
-    def dial(self, call: Call) -> None:
-        """Connect to a backend; its first bytes are the sign of success. An earlier one was hung up."""
+    def dial(
+        self,
+        ip: str,
+        port: int,
+        tls: BackendTls | None,
+        source_ip: str,
+        immediate_failure_after_s: float | None,
+        header: bytes,
+    ) -> None:
+        """Connect to a backend; its first bytes are the sign of success. An earlier one was hung up.
+
+        `tls` begins before the backend's first byte, None is a connection in the clear; `source_ip` is empty
+        for any. A backend that has been failing for `immediate_failure_after_s` need not be tried; 0 is
+        never, None the default. `header` goes first of all, in the clear.
+        """
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         """Begin TLS with the backend that has just agreed to; `on_backend_tls_started` or a loss follows."""

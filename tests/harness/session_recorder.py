@@ -8,7 +8,7 @@ from typing import Any
 from mailproxy.base.level import Level
 from mailproxy.ipc.auth_protocol import Mechanism
 from mailproxy.session.client import Client
-from mailproxy.session.out import BackendTls, Call
+from mailproxy.session.out import BackendTls
 from mailproxy.session.policy import LoginProtocol, Policy
 
 Event = tuple[Any, ...]
@@ -89,12 +89,20 @@ class Recorder:
     def leave_place(self) -> None:
         self.places_left += 1
 
-    def dial(self, call: Call) -> None:
+    def dial(
+        self,
+        ip: str,
+        port: int,
+        tls: BackendTls | None,
+        source_ip: str,
+        immediate_failure_after_s: float | None,
+        header: bytes,
+    ) -> None:
         assert not self.has_backend
         self.has_backend = True
-        self._say("dial", call.host, call.port, call.tls, call.source_ip)
-        if call.header:
-            self._say("header", call.header)
+        self._say("dial", ip, port, tls, source_ip)
+        if header:
+            self._say("header", header)
 
     def start_backend_tls(self, tls: BackendTls) -> None:
         assert self.has_backend
