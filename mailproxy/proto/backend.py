@@ -57,23 +57,19 @@ class Account:
         self,
         user: bytes,
         password: Secret,
-        *,
-        master: bytes = b"",
-        mechanism: bytes = b"",
         starttls: bool = False,
         identity: Identity | None = None,
-        waits_for_replies: bool = False,
     ) -> None:
         """Take values without CR, LF or NUL."""
         self.user = user
         self._password: Secret | None = password
-        self.master = master
+        self.master = b""
         """Whose password it is, if not the user's."""
-        self.mechanism = mechanism
+        self.mechanism = b""
         """Upper case; empty for LOGIN or USER and PASS."""
         self.starttls = starttls
         self.identity = identity
-        self.waits_for_replies = waits_for_replies
+        self.waits_for_replies = False
         """Whether each command waits for the answer to the one before (`proxy_nopipelining`)."""
         self.asks_capability = False
         """Whether a backend is asked for its capability if the banner does not have it."""

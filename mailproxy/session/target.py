@@ -91,16 +91,16 @@ def parse_port(value: bytes, default: int) -> int:
 def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) -> Target:
     """Read what the passdb says about the backend; an empty value counts as absent. Raises BadTarget."""
     get = fields.get
-    verify, starttls = _tls_of(fields) if b"ssl" in fields or b"starttls" in fields else (None, False)
-    is_tls_port = verify is not None and not starttls
+    is_plain = _RARE.isdisjoint(fields)
+    verify, starttls = (None, False) if is_plain else _tls_of(fields)
     servers = _servers(
-        get(b"host") or b"",
-        get(b"hostip") or b"",
-        get(b"port") or b"",
-        get(b"proxy_alternatives") or b"",
-        policy.backend_tls_port if is_tls_port else policy.backend_port,
+        get(b"host", b""),
+        b"" if is_plain else get(b"hostip", b""),
+        get(b"port", b""),
+        b"" if is_plain else get(b"proxy_alternatives", b""),
+        policy.backend_port if verify is None or starttls else policy.backend_tls_port,
     )
-    password = get(b"pass") or b""
+    password = get(b"pass", b"")
     if not password:
         raise BadTarget("password not given")
     destuser = get(b"destuser") or user
@@ -109,32 +109,33 @@ def check_target(fields: Fields, user: bytes, policy: Policy, client: Client) ->
     if breaks_line(destuser + password):
         name = "destuser" if breaks_line(destuser) else "pass"
         raise BadTarget(f"field {name} holds CR, LF or NUL, nothing was sent to the backend")
-    mechanism = get(b"proxy_mech", b"").upper()
-    master = get(b"master") or b""
-    if master or mechanism:
-        mechanism = _check_sasl(mechanism or PLAIN, master, destuser, password)
     _check_loop(servers, fields, policy, client)
-    account = Account(
-        destuser,
-        Secret(password),
-        master=master,
-        mechanism=mechanism,
-        starttls=starttls,
-        identity=None if b"proxy_not_trusted" in fields else identity_of(client),
-        waits_for_replies=b"proxy_nopipelining" in fields,
-    )
-    target = Target(account, servers)
-    target.verify = verify
-    if not _RARE.isdisjoint(fields):
-        _take_rare(target, fields, client)
+    target = Target(Account(destuser, Secret(password), starttls, identity_of(client)), servers)
+    if not is_plain:
+        target.verify = verify
+        _take_rare(target, password, fields, client)
     return target
 
 
-_RARE = frozenset((b"proxy_timeout", b"proxy_host_immediate_failure_after", b"source_ip", b"haproxy"))
+# Most rows have none of these, and then there is nothing to look for.
+_RARE = frozenset(
+    (
+        *(b"hostip", b"proxy_alternatives", b"ssl", b"starttls", b"proxy_mech", b"master", b"haproxy"),
+        *(b"proxy_not_trusted", b"proxy_nopipelining", b"proxy_timeout", b"source_ip"),
+        b"proxy_host_immediate_failure_after",
+    )
+)
 
 
-def _take_rare(target: Target, fields: Fields, client: Client) -> None:
-    get = fields.get
+def _take_rare(target: Target, password: bytes, fields: Fields, client: Client) -> None:
+    get, account = fields.get, target.account
+    account.mechanism, account.master = get(b"proxy_mech", b"").upper(), get(b"master", b"")
+    if account.master or account.mechanism:
+        account.mechanism = account.mechanism or PLAIN
+        _check_sasl(account.mechanism, account.master, account.user, password)
+    if b"proxy_not_trusted" in fields:
+        account.identity = None
+    account.waits_for_replies = b"proxy_nopipelining" in fields
     if timeout := get(b"proxy_timeout"):
         target.timeout_s = _seconds("proxy_timeout", timeout)
         if not target.timeout_s:
@@ -200,7 +201,7 @@ def _tls_of(fields: Fields) -> tuple[bool | None, bool]:
     return None, False
 
 
-def _check_sasl(mechanism: bytes, master: bytes, user: bytes, password: bytes) -> bytes:
+def _check_sasl(mechanism: bytes, master: bytes, user: bytes, password: bytes) -> None:
     if mechanism not in BACKEND_MECHANISMS:
         known = b", ".join(BACKEND_MECHANISMS).decode()
         raise BadTarget(f"proxy_mech {printable(mechanism)} is none of {known}")
@@ -210,7 +211,6 @@ def _check_sasl(mechanism: bytes, master: bytes, user: bytes, password: bytes) -
         raise BadTarget("field master holds CR, LF or NUL, nothing was sent to the backend")
     if mechanism in OAUTH and (b"\x01" in user or b"\x01" in password):
         raise BadTarget("user or token holds byte 1, nothing was sent to the backend")
-    return mechanism
 
 
 def _check_loop(servers: Sequence[Server], fields: Fields, policy: Policy, client: Client) -> None:
