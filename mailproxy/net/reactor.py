@@ -175,32 +175,40 @@ class Reactor:
 
     def run_once(self, limit_s: float | None = None) -> None:
         """Wait for one batch of events, at most `limit_s`, and handle it."""
-        events = self._epoll.poll(self._wait_s(limit_s), _BATCH)
-        self.now = time.monotonic()
+        wait_s = limit_s
+        timers = self._timers
+        if self._pending_flushes:
+            wait_s = 0.0  # Asked for outside a batch, before the loop began.
+        elif timers:
+            if timers[0][2].call is None:
+                self._drop_stale_timers()
+            if timers:
+                wait_s = timers[0][0] - time.monotonic()
+                if wait_s < 0.0:
+                    wait_s = 0.0
+                elif limit_s is not None and limit_s < wait_s:
+                    wait_s = limit_s
+        events = self._epoll.poll(wait_s, _BATCH)
+        self.now = now = time.monotonic()
         callbacks = self._callbacks
         forgotten = self._forgotten
         forgotten.clear()
         for fd, event in events:
             if fd not in forgotten:
                 callbacks[fd](event)
-        if self._timers and self._timers[0][0] <= self.now:
+        if self._timers and self._timers[0][0] <= now:
             self._run_timers()
         while self._pending_flushes:
             pending, self._pending_flushes = self._pending_flushes, []
             for flush in pending:
                 flush()
 
-    def _wait_s(self, limit_s: float | None) -> float | None:
-        if self._pending_flushes:
-            return 0.0  # Asked for outside a batch, before the loop began.
+    def _drop_stale_timers(self) -> None:
+        """Forget those in front that were cancelled: nobody is to be woken for them."""
         timers = self._timers
         while timers and timers[0][2].call is None:
             heapq.heappop(timers)
             self._stale_timers -= 1
-        if not timers:
-            return limit_s
-        wait_s = max(0.0, timers[0][0] - time.monotonic())
-        return wait_s if limit_s is None else min(wait_s, limit_s)
 
     def _run_timers(self) -> None:
         timers = self._timers
