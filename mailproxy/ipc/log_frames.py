@@ -8,16 +8,19 @@ from __future__ import annotations
 from mailproxy.base.level import Level
 
 LINE_BYTES = 1024
+_FRAME_BYTES = LINE_BYTES + 3
 _LEVELS = {level.value.encode(): level for level in Level}
 
 
 def render(level: Level, text: str) -> bytes:
     """Return one frame; line ends inside `text` become spaces and an over-long text is cut."""
-    raw = text.encode("utf-8", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
-    if len(raw) > LINE_BYTES:
-        raw = raw[: LINE_BYTES - 3] + b"..."
+    if "\n" in text or "\r" in text:
+        text = text.replace("\n", " ").replace("\r", " ")
     # `_value_` is the attribute; `value` is a property that takes a microsecond to find it.
-    return b"\x01" + level._value_.encode() + raw + b"\n"
+    frame = f"\x01{level._value_}{text}\n".encode("utf-8", "backslashreplace")
+    if len(frame) > _FRAME_BYTES:
+        return frame[: _FRAME_BYTES - 4] + b"...\n"
+    return frame
 
 
 def parse(line: bytes) -> tuple[Level, str]:

@@ -20,7 +20,7 @@ _VALUES = frozenset({*"undslrabpmck$", "session"})
 class LogLine:
     """Both settings, parsed once a worker."""
 
-    __slots__ = ("_elements", "_forms", "_letters", "_render")
+    __slots__ = ("_elements", "_forms", "_letters", "_render", "_wants_rare")
 
     def __init__(self, elements: str, line_format: str) -> None:
         templates = [parse(element) for element in elements.split(" ")]
@@ -32,10 +32,17 @@ class LogLine:
         for empty in ("", "k", "ck", "d", "dk", "dck"):
             known = tuple([letter for letter in self._letters if letter not in empty])
             self._forms[known] = self._form(known)
-        self._render = _compile(parse(line_format))
+        template = parse(line_format)
+        self._render = _compile(template)
+        # There `%s` is no service.
+        others = [letter for letter in template.letters if letter != "s"]
+        self._wants_rare = not _RARE.isdisjoint((*self._letters, *others))
 
-    def render(self, message: str, values: Values) -> str:
-        """Return the line; `values` are printable, keyed by letter, and taken over."""
+    def render(self, message: str, client: Client, user: str, mechanism: bytes, service: str) -> str:
+        """Return the line; `user` and `mechanism` are empty before auth knew them."""
+        values = _values(client, user, mechanism)
+        if self._wants_rare:
+            _add_rare(values, client, user, service)
         known = tuple(filter(values.get, self._letters))
         form = self._forms.get(known)
         if form is None:
@@ -66,21 +73,25 @@ def _compile(template: Template) -> Callable[[Values], str]:
     return text.__mod__  # `text % values`, without a function of ours around it.
 
 
-def login_values(client: Client, user: str, mechanism: bytes, service: str) -> Values:
-    """Return what the elements may ask for; `user` and `mechanism` are empty before auth knew them."""
-    name, _, domain = user.partition("@")
+def _values(client: Client, user: str, mechanism: bytes) -> Values:
     return {
         "u": user,
-        "n": name,
-        "d": domain,
-        "s": service,
         "l": client.lip,
         "r": client.rip,
-        "a": str(client.lport),
-        "b": str(client.rport),
-        "p": str(client.pid),
         "m": mechanism.decode("ascii", "replace"),
         "c": "TLS" if client.tls else "secured" if client.secured else "",
         "k": client.tls,
         "session": client.session_id,
     }
+
+
+_RARE = frozenset("ndsabp")
+
+
+def _add_rare(values: Values, client: Client, user: str, service: str) -> None:
+    """Work out what Dovecot's own elements do not ask for."""
+    name, _, domain = user.partition("@")
+    values["n"], values["d"] = name, domain
+    values["s"] = service
+    values["a"], values["b"] = str(client.lport), str(client.rport)
+    values["p"] = str(client.pid)

@@ -15,7 +15,6 @@ from mailproxy.proto.frontend import ClientViolation, Refusal, Request, check_re
 from mailproxy.session.attempts import Attempts
 from mailproxy.session.client import Client
 from mailproxy.session.identity import Claims, describe
-from mailproxy.session.log_line import login_values
 from mailproxy.session.out import Out
 from mailproxy.session.policy import Policy
 from mailproxy.session.state import DEAF, OVER, READING, UNPROVEN, State
@@ -383,8 +382,9 @@ class Session:
         self._out.close()
 
     def _log_login(self, message: str) -> None:
-        values = login_values(self._client, self.user, self._mechanism, self._policy.name)
-        self._out.log(Level.INFO, self._policy.log_line.render(message, values))
+        policy = self._policy
+        line = policy.log_line.render(message, self._client, self.user, self._mechanism, policy.name)
+        self._out.log(Level.INFO, line)
 
     def _log_verbose(self, message: str) -> None:
         if self._policy.verbose:
