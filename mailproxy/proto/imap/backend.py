@@ -9,7 +9,9 @@ STARTTLS, where whoever listens could have put them; everything else that is une
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from mailproxy.base.text import printable
 from mailproxy.proto import sasl
@@ -22,8 +24,16 @@ from mailproxy.proto.imap.render import (
     login_pieces,
 )
 
-_CAPABILITY_CODE = b"[CAPABILITY "
 _CAPABILITY_LINE = b"* CAPABILITY "
+_BANNER = re.compile(rb"\* OK(?: \[CAPABILITY ([^]]*)| |\Z)", re.IGNORECASE)
+
+
+# Backends are few, and their versions fewer.
+@lru_cache(maxsize=64)
+def _read_capability(words: bytes) -> tuple[frozenset[bytes], bytes]:
+    """Return the words in upper case, and what of them a client may be told: one line, or nothing."""
+    is_one_line = words.isascii() and words.decode("ascii").isprintable()
+    return frozenset(words.upper().split(b" ")), words if is_one_line else b""
 
 
 class ImapBackend(Backend):
@@ -33,21 +43,20 @@ class ImapBackend(Backend):
 
     def __init__(self, account: Account, tag: bytes, send: Callable[[bytes], None]) -> None:
         Backend.__init__(self, account, send, ImapBackend._on_banner)
-        self._words: list[bytes] = []
+        self._words: frozenset[bytes] = frozenset()
         self._tag = tag
         self._id_tag = b""
 
     def _learn(self, words: bytes) -> None:
-        self._words = words.upper().split(b" ")
-        # The client may be told: nothing may pass that could be more than one line of words.
-        self.capability = words if words.isascii() and words.decode("ascii").isprintable() else b""
+        self._words, self.capability = _read_capability(words)
 
     def _on_banner(self, line: bytes, word: bytes) -> Verdict:
-        words = line.split(b" ", 2)
-        if word != b"*" or len(words) < 2 or words[1].upper() != b"OK":
+        found = _BANNER.match(line)
+        if found is None:
             return self._broken(f"Remote returned invalid banner: {printable(line)}")
-        if len(words) == 3 and words[2][: len(_CAPABILITY_CODE)].upper() == _CAPABILITY_CODE:
-            self._learn(words[2][len(_CAPABILITY_CODE) :].partition(b"]")[0])
+        words = found[1]
+        if words is not None:
+            self._learn(words)
         if not self._account.starttls:
             is_asked = self._account.asks_capability and not self._words
             return self._ask_capability() if is_asked else self._log_in()
@@ -66,7 +75,7 @@ class ImapBackend(Backend):
 
     def on_tls_started(self) -> None:
         """Ask again what the backend can do: in the clear anyone could have said it."""
-        self._words = []
+        self._words = frozenset()
         self.capability = b""
         self._ask_capability()
 

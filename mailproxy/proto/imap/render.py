@@ -42,6 +42,8 @@ def login_pieces(tag: bytes, user: bytes, password: bytes, literal_bytes: int) -
 
     A literal of up to `literal_bytes` goes without waiting. Neither value may hold CR, LF or NUL.
     """
+    if _QUOTABLE.fullmatch(user) is not None and _QUOTABLE.fullmatch(password) is not None:
+        return [b'%s LOGIN "%s" "%s"\r\n' % (tag, user, password)]
     pieces = [tag + b" LOGIN"]
     for value in (user, password):
         if _QUOTABLE.fullmatch(value) is not None:
