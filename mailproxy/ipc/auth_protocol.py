@@ -7,6 +7,7 @@ client typed can never be followed by a field of ours. Source: Dovecot 1.0 auth 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -50,6 +51,10 @@ KNOWN_MECHANISMS = {
 """What our auth announces, by name; another auth may know others."""
 
 
+_ID_DIGITS = 10
+_LAST_ID = (1 << 32) - 1
+
+
 class Outcome(Enum):
     """How auth answered one request."""
 
@@ -58,7 +63,8 @@ class Outcome(Enum):
     CONTINUE = b"CONT"
 
 
-class Reply(NamedTuple):
+@dataclass(slots=True)
+class Reply:
     """One answer of auth: `fields` for OK and FAIL, `challenge` (base64) for CONTINUE."""
 
     outcome: Outcome
@@ -133,6 +139,6 @@ def parse_reply(words: list[bytes]) -> Reply:
 
 def parse_id(word: bytes) -> int:
     """Read a request id: decimal, 1 to 2^32-1. Raises PeerViolation."""
-    if word.isdigit() and len(word) <= 10 and 0 < int(word) < 1 << 32:
-        return int(word)
+    if word.isdigit() and len(word) <= _ID_DIGITS and 0 < (number := int(word)) <= _LAST_ID:
+        return number
     raise PeerViolation("invalid request id")

@@ -124,7 +124,8 @@ class AuthLink:
         self._askers[request_id] = asker
         self._asked_at[request_id] = self._reactor.now
         self._out.append(render_auth(request_id, mechanism, parameters, response))
-        self._ask_flush()
+        if not self._flush_asked:
+            self._ask_flush()
         if not self._sweep_armed:
             self._arm_sweep()
         return request_id

@@ -124,9 +124,9 @@ class Worker:
         """None lets the system choose."""
         self._logs_session = "%{session}" in settings.login_log_format_elements
         self._listeners = [*listeners, *tls_listeners]
-        self._tls_fds = {listener.fileno() for listener in tls_listeners}
+        self._tls_listeners = frozenset(tls_listeners)
         self._own_addresses = {
-            listener.fileno(): None if name[0] in _ANY_HOSTS else name[:2]
+            listener: None if name[0] in _ANY_HOSTS else name[:2]
             for listener in self._listeners
             for name in [listener.getsockname()]
         }
@@ -199,8 +199,8 @@ class Worker:
     # -- clients ------------------------------------------------------------------------------------------
 
     def _on_accept(self, sock: SocketType, address: tuple[str, int], listener: socket.socket) -> None:
-        lip, lport = self._own_addresses.get(listener.fileno()) or sock.getsockname()[:2]
-        with_tls = listener.fileno() in self._tls_fds
+        lip, lport = self._own_addresses[listener] or sock.getsockname()[:2]
+        with_tls = listener in self._tls_listeners
         rip, rport = address[:2]
         client = Client(lip, rip, lport, rport, lip == rip, self._pid, self._session_ids.next())
         client.since_s = self.reactor.now
