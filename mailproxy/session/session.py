@@ -345,7 +345,7 @@ class Session:
         self.state = State.DETACHED
         backend = attempts.backend
         to_client = self._frontend.accept(backend.line, backend.capability) + backend.rest
-        self._log_login(f"proxy({self.user}): started proxying to {attempts.server}")
+        self._log_login(f"proxy({self.user}): started proxying to {attempts.server.place}")
         self._attempts = None
         self._out.detach(self.user, self._frontend.buffer.take_rest(), to_client)
 

@@ -35,9 +35,11 @@ class Server(NamedTuple):
     name: str
     ip: str
     port: int
+    place: str
+    """How log lines name it."""
 
     def __str__(self) -> str:
-        return f"{self.ip if self.name == self.ip else f'{self.name}({self.ip})'}:{self.port}"
+        return self.place
 
 
 class Target:
@@ -175,7 +177,9 @@ def _server(name: bytes, ip: bytes, port: int) -> Server:
     address = _address(ip)
     if not address:
         raise BadTarget(f"{printable(ip)} is not a valid IP")
-    return Server(address if name == ip else printable(name, 255), address, port)
+    known_as = address if name == ip else printable(name, 255)
+    host = address if known_as == address else f"{known_as}({address})"
+    return Server(known_as, address, port, f"{host}:{port}")
 
 
 def _header(value: bytes, client: Client) -> bytes:

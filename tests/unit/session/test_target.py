@@ -29,7 +29,10 @@ def check(fields: dict[bytes, bytes], policy: Policy = IMAP) -> Target:
 
 def test_target() -> None:
     target = check({b"port": b"1143", b"destuser": b"j"})
-    assert (target.servers, target.account.user) == ((Server("192.0.2.1", "192.0.2.1", 1143),), b"j")
+    assert (target.servers, target.account.user) == (
+        (Server("192.0.2.1", "192.0.2.1", 1143, "192.0.2.1:1143"),),
+        b"j",
+    )
     assert (target.verify, target.account.starttls, target.account.mechanism) == (None, False, b"")
 
 
@@ -56,7 +59,10 @@ def test_empty_fields_are_absent() -> None:
         b"source_ip",
     )
     target = check({**dict.fromkeys(empty, b""), b"starttls": b"no", b"proxy_alternatives": b""}, POP3)
-    assert (target.servers, target.account.user) == ((Server("192.0.2.1", "192.0.2.1", 110),), b"john")
+    assert (target.servers, target.account.user) == (
+        (Server("192.0.2.1", "192.0.2.1", 110, "192.0.2.1:110"),),
+        b"john",
+    )
     assert (target.verify, target.source_ip, target.timeout_s) == (None, "", 0.0)
 
 
@@ -141,10 +147,10 @@ def test_servers_in_turn() -> None:
         }
     )
     assert list(target.servers) == [
-        Server("a.example", "192.0.2.1", 1143),
-        Server("a.example", "2001:db8::1", 1143),
-        Server("b.example", "192.0.2.2", 2143),
-        Server("192.0.2.3", "192.0.2.3", 1143),
+        Server("a.example", "192.0.2.1", 1143, "a.example(192.0.2.1):1143"),
+        Server("a.example", "2001:db8::1", 1143, "a.example(2001:db8::1):1143"),
+        Server("b.example", "192.0.2.2", 2143, "b.example(192.0.2.2):2143"),
+        Server("192.0.2.3", "192.0.2.3", 1143, "192.0.2.3:1143"),
     ]
     assert [str(server) for server in target.servers[2:]] == ["b.example(192.0.2.2):2143", "192.0.2.3:1143"]
 
