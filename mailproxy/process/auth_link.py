@@ -32,7 +32,8 @@ _RECONNECT_MIN_S = 0.05
 _RECONNECT_MAX_S = 1.0
 # A request made while auth is away waits this long for it to come back.
 _ABSENCE_S = 5.0
-_READ_BYTES = 16384
+# More would cost 1 us a read: the C library wipes what it gives and takes (process/scrub.py).
+_READ_BYTES = 8192
 _NON_BLOCKING_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 

@@ -27,7 +27,8 @@ from mailproxy.session.session import Session
 if TYPE_CHECKING:
     from mailproxy.process.login import Worker
 
-_READ_BYTES = 8192
+# More would cost 1 us a read: the C library wipes what it gives and takes (process/scrub.py).
+_READ_BYTES = 4096
 
 
 class Connection:
