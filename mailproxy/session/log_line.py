@@ -40,16 +40,23 @@ class LogLine:
 
     def render(self, message: str, client: Client, user: str, mechanism: bytes, service: str) -> str:
         """Return the line; `user` and `mechanism` are empty before auth knew them."""
-        values = _values(client, user, mechanism)
+        values = {
+            "u": user,
+            "l": client.lip,
+            "r": client.rip,
+            "m": mechanism.decode("ascii", "replace"),
+            "c": "TLS" if client.tls else "secured" if client.secured else "",
+            "k": client.tls,
+            "session": client.session_id,
+        }
         if self._wants_rare:
             _add_rare(values, client, user, service)
         known = tuple(filter(values.get, self._letters))
         form = self._forms.get(known)
         if form is None:
             form = self._forms[known] = self._form(known)
-        elements = form(values)
+        values["s"] = form(values)
         values["$"] = message
-        values["s"] = elements
         return self._render(values)
 
     def _form(self, known: tuple[str, ...]) -> Callable[[Values], str]:
@@ -71,18 +78,6 @@ def _compile(template: Template) -> Callable[[Values], str]:
         else:
             return template.expand
     return text.__mod__  # `text % values`, without a function of ours around it.
-
-
-def _values(client: Client, user: str, mechanism: bytes) -> Values:
-    return {
-        "u": user,
-        "l": client.lip,
-        "r": client.rip,
-        "m": mechanism.decode("ascii", "replace"),
-        "c": "TLS" if client.tls else "secured" if client.secured else "",
-        "k": client.tls,
-        "session": client.session_id,
-    }
 
 
 _RARE = frozenset("ndsabp")
