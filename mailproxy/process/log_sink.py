@@ -11,7 +11,8 @@ from mailproxy.base.errors import ConfigError, Problem
 from mailproxy.base.level import Level
 from mailproxy.config.settings import LogSettings
 
-_WORDS = {Level.INFO: "Info", Level.WARNING: "Warning", Level.ERROR: "Error", Level.FATAL: "Fatal"}
+# By a level's letter: an enum's hash is a function of Python, and this is asked for each line.
+_WORDS = {"I": "Info", "W": "Warning", "E": "Error", "F": "Fatal"}
 _PRIORITIES = {
     Level.INFO: syslog.LOG_INFO,
     Level.WARNING: syslog.LOG_WARNING,
@@ -68,17 +69,17 @@ class LogSink:
 
     def write_many(self, lines: list[tuple[Level, str]]) -> None:
         """Write lines with as few system calls as their destinations allow."""
-        files: dict[int, list[str]] = {}
+        files: dict[int, list[str]] = {self._info_fd: [], self._error_fd: []}
+        prefix = "" if self._settings is None else self._prefix()
         for level, text in lines:
             fd = self._info_fd if level is Level.INFO else self._error_fd
             if fd < 0:
                 syslog.syslog(_PRIORITIES[level], text)
-            elif self._settings is None:
-                files.setdefault(fd, []).append(f"{_WORDS[level]}: {text}\n")
             else:
-                files.setdefault(fd, []).append(f"{self._prefix()}{_WORDS[level]}: {text}\n")
+                files[fd].append(f"{prefix}{_WORDS[level._value_]}: {text}\n")
         for fd, texts in files.items():
-            self._put(fd, texts)
+            if texts:
+                self._put(fd, texts)
 
     def _prefix(self) -> str:
         now = int(time.time())
