@@ -128,13 +128,12 @@ REPLIES = {outcome.value: outcome for outcome in Outcome}
 def parse_reply(words: list[bytes]) -> Reply:
     """Read the fields of an OK, FAIL or CONT line. Raises PeerViolation."""
     outcome = REPLIES[words[0]]
-    try:
-        request_id = parse_id(words[1])
-        if outcome is Outcome.CONTINUE:
-            return Reply(outcome, request_id, {}, words[2] if len(words) > 2 else b"")
-        return Reply(outcome, request_id, parse_fields(words[2:]))
-    except IndexError:
-        raise PeerViolation(f"{outcome.name} without a request id") from None
+    if len(words) < 2:
+        raise PeerViolation(f"{outcome.name} without a request id")
+    request_id = parse_id(words[1])
+    if outcome is Outcome.CONTINUE:
+        return Reply(outcome, request_id, {}, words[2] if len(words) > 2 else b"")
+    return Reply(outcome, request_id, parse_fields(words[2:]))
 
 
 def parse_id(word: bytes) -> int:

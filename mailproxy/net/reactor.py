@@ -97,7 +97,8 @@ class Reactor:
     def remove(self, fd: int) -> None:
         """Stop watching. Call it before the descriptor is closed."""
         self._epoll.unregister(fd)
-        self.forget(fd)
+        del self._callbacks[fd]
+        self._forgotten.add(fd)
 
     def forget(self, fd: int) -> None:
         """Stop watching a descriptor that is closed right after: the kernel takes it off the epoll set.

@@ -126,7 +126,8 @@ class AuthLink:
         self._asked_at[request_id] = self._reactor.now
         self._out.append(render_auth(request_id, mechanism, parameters, response))
         if not self._flush_asked:
-            self._ask_flush()
+            self._flush_asked = True
+            self._reactor.flush_soon(self._flush)
         if not self._sweep_armed:
             self._arm_sweep()
         return request_id

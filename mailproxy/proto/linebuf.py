@@ -80,12 +80,13 @@ class LineBuffer:
             self._at = self._searched = 0
         return taken
 
-    def take_match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
-        """Take everything if the pattern matches all of it; else nothing."""
-        found = pattern.fullmatch(self._data, self._at)
-        if found is not None:
-            self._data = b""
-            self._at = self._searched = 0
+    def take_match(self, pattern: re.Pattern[bytes], limit_bytes: int) -> re.Match[bytes] | None:
+        """Take everything if the pattern matches all of it, and it is no more than that; else nothing."""
+        data, at = self._data, self._at
+        if len(data) - at > limit_bytes or (found := pattern.fullmatch(data, at)) is None:
+            return None
+        self._data = b""
+        self._at = self._searched = 0
         return found
 
     def take_rest(self) -> bytes:

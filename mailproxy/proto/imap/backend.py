@@ -56,7 +56,7 @@ class ImapBackend(Backend):
             return self._broken(f"Remote returned invalid banner: {printable(line)}")
         words = found[1]
         if words is not None:
-            self._learn(words)
+            self._words, self.capability = _read_capability(words)
         if not self._account.starttls:
             is_asked = self._account.asks_capability and not self._words
             return self._ask_capability() if is_asked else self._log_in()

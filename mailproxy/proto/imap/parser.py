@@ -118,7 +118,8 @@ def read_plain_login(buffer: LineBuffer) -> tuple[bytes, bytes, bytes] | None:
     Such is nearly every login, and one match reads it in a third of the time of the steps that read any
     command. None, with nothing taken, for everything else.
     """
-    if len(buffer) > _PLAIN_LOGIN_BYTES or (found := buffer.take_match(_PLAIN_LOGIN)) is None:
+    found = buffer.take_match(_PLAIN_LOGIN, _PLAIN_LOGIN_BYTES)
+    if found is None:
         return None
     tag, user, user_atom, password, password_atom = found.groups()
     return tag, user if user_atom is None else user_atom, password if password_atom is None else password_atom
