@@ -32,10 +32,6 @@ from mailproxy.config.settings import AuthSettings
 RECHECK_S = 10.0
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
-
-
 class Engine:
     """Everything that one auth section knows; serves one request at a time, from one thread."""
 
@@ -68,9 +64,10 @@ class Engine:
 
     def begin(self, request: Request, parameters: dict[bytes, bytes], response: bytes | None) -> None:
         """Take the parameters of an AUTH line and its base64 response; the answer may come at once."""
-        request.service = _text(parameters[b"service"])
-        request.lip = _text(parameters.get(b"lip", b""))
-        request.rip = _text(parameters.get(b"rip", b""))
+        get = parameters.get
+        request.service = parameters[b"service"].decode("utf-8", "surrogateescape")
+        request.lip = get(b"lip", b"").decode("utf-8", "surrogateescape")
+        request.rip = get(b"rip", b"").decode("utf-8", "surrogateescape")
         request.secured = b"secured" in parameters
         is_certified = b"valid-client-cert" in parameters
         if self._wants_certificate and not is_certified:
@@ -156,7 +153,7 @@ class Engine:
             "l": request.lip,
             "r": request.rip,
             "p": request.pid,
-            "w": "" if password is None else _text(password),
+            "w": "" if password is None else password.decode("utf-8", "surrogateescape"),
             "m": request.offer.label.upper(),
             "c": "secured" if request.secured else "",
         }
@@ -176,14 +173,19 @@ class Engine:
         if cached is None or self.now > cached.fresh_until:
             self._journal.trace(request, "cache", "miss" if cached is None else "expired")
             return self._look_up(request, link, key, cached)
-        self._journal.trace(request, "cache", "hit")
         account = cached.account
+        if self._journal.is_verbose:
+            self._tell_hit(request, link, account)
+        if account is None:
+            return self._unknown(request, link)
+        self._judge(request, link, account, partial(self._judged_cached, request, link, key, cached))
+
+    def _tell_hit(self, request: Request, link: Link, account: Account | None) -> None:
+        self._journal.trace(request, "cache", "hit")
         if account is None:
             self._journal.note(request, "cache", "User unknown")
-            return self._unknown(request, link)
-        if account.stored is None and not account.nobody and not link.deny:
+        elif account.stored is None and not account.nobody and not link.deny:
             self._journal.note(request, "cache", "NULL password access")
-        self._judge(request, link, account, partial(self._judged_cached, request, link, key, cached))
 
     def _look_up(self, request: Request, link: Link, key: Key | None, cached: Cached | None) -> None:
         done = partial(self._found, request, link, key, cached)

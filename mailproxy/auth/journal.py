@@ -15,12 +15,12 @@ class Journal:
     def __init__(self, settings: AuthSettings, log: Callable[[Level, str], None]) -> None:
         self.shows_passwords = settings.debug_passwords
         self.is_debugging = settings.debug or settings.debug_passwords
-        self._is_verbose = settings.verbose or self.is_debugging
+        self.is_verbose = settings.verbose or self.is_debugging
         self._log = log
 
     def note(self, request: Request, subsystem: str, text: str) -> None:
         """Say, with auth_verbose, why a login is refused or what else its user may ask about."""
-        if self._is_verbose:
+        if self.is_verbose:
             self._log(Level.INFO, request.label(subsystem) + text)
 
     def trace(self, request: Request, subsystem: str, text: str) -> None:

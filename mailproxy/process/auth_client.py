@@ -101,21 +101,17 @@ class AuthClient:
             for line in complete:
                 if len(line) > AUTH_LINE_BYTES:
                     raise PeerViolation("line too long")
-                self._on_line(line)
+                words = line.split(b"\t")
+                if self._shared.debug:
+                    self._log_input(words)
+                # A newer peer may know more commands than we do.
+                if (handler := self._handlers.get(words[0])) is not None:
+                    handler(words)
             if len(self._partial) > AUTH_LINE_BYTES:
                 raise PeerViolation("line too long")
         except PeerViolation as violation:
             self._shared.log(Level.ERROR, f"auth client {self._pid or '?'}: {violation}")
             self.close()
-
-    def _on_line(self, line: bytes) -> None:
-        words = line.split(b"\t")
-        if self._shared.debug:
-            self._log_input(words)
-        handler = self._handlers.get(words[0])
-        # A newer peer may know more commands than we do.
-        if handler is not None:
-            handler(words)
 
     def _on_version(self, words: list[bytes]) -> None:
         lines.check_version(words)
