@@ -13,13 +13,17 @@ AUTH_LINE_BYTES = SASL_LINE_BYTES + 64
 
 def next_line(buffer: LineBuffer, is_sasl: bool = False) -> bytes | None:
     """Take a command line, or a line of a SASL exchange. Raises ClientViolation if it is too long."""
-    limit_bytes = POP3_LINE_BYTES
-    if is_sasl:
-        limit_bytes = SASL_LINE_BYTES + 1
-    elif len(buffer) > POP3_LINE_BYTES and buffer.begins_with(b"AUTH "):
-        limit_bytes = AUTH_LINE_BYTES
     try:
-        return buffer.next_line(limit_bytes)
+        return buffer.next_line(SASL_LINE_BYTES + 1 if is_sasl else POP3_LINE_BYTES)
+    except LineTooLong:
+        if not is_sasl and buffer.begins_with(b"AUTH "):
+            return _next_auth_line(buffer)
+        raise ClientViolation(texts.INPUT_FULL, INPUT_FULL) from None
+
+
+def _next_auth_line(buffer: LineBuffer) -> bytes | None:
+    try:
+        return buffer.next_line(AUTH_LINE_BYTES)
     except LineTooLong:
         raise ClientViolation(texts.INPUT_FULL, INPUT_FULL) from None
 
