@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from mailproxy.net.direction import CopyingDirection, Direction, TlsDirection, WayState
 from mailproxy.net.pipes import PipePool, take_from_pipe
-from mailproxy.net.reactor import DATA, END, GONE, READ, WRITE, Reactor
+from mailproxy.net.reactor import END, GONE, READ, WRITE, Reactor
 from mailproxy.net.tls import Stream
 
 # A client who stays when his backend has ended gets so long without a byte; a backend that is silent after
@@ -71,8 +71,8 @@ class Relay:
         self._on_end = on_end
         is_plain = isinstance(client, SocketType) and isinstance(backend, SocketType)
         direction = TlsDirection if not is_plain else CopyingDirection if is_adopted else Direction
-        self.up = direction(client, backend)
-        self.down = direction(backend, client)
+        self.up = direction(client, backend, self)
+        self.down = direction(backend, client, self)
         self._client_events = self._backend_events = READ
         self._is_adopted = is_adopted
         self._rest_bytes = -1
@@ -80,9 +80,9 @@ class Relay:
 
     def start(self, to_backend: bytes, to_client: bytes) -> None:
         """Deliver what the login left over, then relay."""
-        self._reactor.replace(self.up.source_fd, self._on_client)
-        self._reactor.replace(self.down.source_fd, self._on_backend)
         up, down = self.up, self.down
+        self._reactor.replace(up.source_fd, up.on_source)
+        self._reactor.replace(down.source_fd, down.on_source)
         if to_backend:
             up.write(to_backend)
         if to_client:
@@ -90,22 +90,13 @@ class Relay:
         if up.pending or up.ended or down.pending or down.ended:
             self._settle()
 
-    def _on_client(self, events: int) -> None:
-        if events == DATA and self.up.pass_small():
-            return
+    def turn(self, way: Direction, events: int) -> None:
+        """Take events of one side that its way could not deal with alone."""
         if events & (READ | GONE):
-            self.up.move(self._pipes, bool(events & END))
-        if events & (WRITE | GONE) and self.down.is_stalled:
-            self.down.move(self._pipes)
-        self._settle()
-
-    def _on_backend(self, events: int) -> None:
-        if events == DATA and self.down.pass_small():
-            return
-        if events & (READ | GONE):
-            self.down.move(self._pipes, bool(events & END))
-        if events & (WRITE | GONE) and self.up.is_stalled:
-            self.up.move(self._pipes)
+            way.move(self._pipes, bool(events & END))
+        back = self.down if way is self.up else self.up
+        if events & (WRITE | GONE) and back.is_stalled:
+            back.move(self._pipes)
         self._settle()
 
     def _settle(self) -> None:
@@ -139,10 +130,10 @@ class Relay:
         down.settle()
         events = (READ if up.wants_input else 0) | (WRITE if down.is_stalled else 0)
         if events != self._client_events:
-            self._client_events = self._watch(up.source_fd, self._client_events, events, self._on_client)
+            self._client_events = self._watch(up, self._client_events, events)
         events = (READ if down.wants_input else 0) | (WRITE if up.is_stalled else 0)
         if events != self._backend_events:
-            self._backend_events = self._watch(down.source_fd, self._backend_events, events, self._on_backend)
+            self._backend_events = self._watch(down, self._backend_events, events)
 
     def _limit_rest(self) -> None:
         """Close when the way that is left moves nothing for long: its peer may have forgotten it."""
@@ -158,15 +149,15 @@ class Relay:
         else:
             self._limit_rest()
 
-    def _watch(self, fd: int, old: int, new: int, callback: Callable[[int], None]) -> int:
+    def _watch(self, way: Direction, old: int, new: int) -> int:
         # Hang-up is told whether asked for or not: a side that waits for nothing must leave the epoll set,
         # or a peer that is gone would keep the loop spinning until the other side takes its bytes.
         if not new:
-            self._reactor.remove(fd)
+            self._reactor.remove(way.source_fd)
         elif not old:
-            self._reactor.add(fd, new, callback)
+            self._reactor.add(way.source_fd, new, way.on_source)
         else:
-            self._reactor.change(fd, new)
+            self._reactor.change(way.source_fd, new)
         return new
 
     def export(self) -> RelayState | None:
@@ -204,8 +195,8 @@ class Relay:
 
     def resume(self) -> None:
         """Go on where the other process stopped."""
-        self._reactor.add(self.up.source_fd, READ, self._on_client)
-        self._reactor.add(self.down.source_fd, READ, self._on_backend)
+        for way in (self.up, self.down):
+            self._reactor.add(way.source_fd, READ, way.on_source)
         self._settle()
 
     def let_go(self) -> None:
@@ -215,6 +206,7 @@ class Relay:
                 # The sockets live on elsewhere: closing them would not take them off the epoll set.
                 self._reactor.remove(direction.source_fd)
             direction.source.close()
+            direction.relay = None
             if direction.pipe is not None:
                 direction.pipe.close()
         if self._rest_bytes >= 0:
@@ -234,6 +226,7 @@ class Relay:
             elif events:
                 self._reactor.forget(direction.source_fd)
             direction.source.close()
+            direction.relay = None
         if self._rest_bytes >= 0:
             self._reactor.drop_deadline(self)
         self._on_end(self)

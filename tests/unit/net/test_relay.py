@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mailproxy.net.direction import _LITTLE_BYTES, _SMALL_BYTES
 from mailproxy.net.pipes import PipePool
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
@@ -191,6 +192,17 @@ def test_a_stopped_reader_stops_the_sender(line: Line, downwards: bool) -> None:
     assert line.batches_in(0.3) <= 10
     source.shutdown(socket.SHUT_WR)
     assert len(read_all(reader)) == taken
+
+
+@pytest.mark.parametrize("read_bytes", [_LITTLE_BYTES, _SMALL_BYTES, _LITTLE_BYTES + _SMALL_BYTES])
+def test_answers_about_as_long_as_a_read(line: Line, read_bytes: int) -> None:
+    for size in (read_bytes - 1, read_bytes, read_bytes + 1):
+        data = random.Random(size).randbytes(size)
+        for sender, reader in ((line.client, line.backend), (line.backend, line.client)):
+            sender.sendall(data)
+            assert read_exactly(reader, size) == data
+    assert line.relay.up.total_bytes == line.relay.down.total_bytes == 3 * read_bytes
+    assert line.batches_in(0.2) <= 4
 
 
 @pytest.mark.parametrize("client_first", [True, False])
