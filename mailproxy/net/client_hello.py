@@ -14,8 +14,10 @@ NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 # A record's header and the most that it may hold.
 PEEK_BYTES = 5 + 16384
 
+_PEEK = int(socket.MSG_PEEK)
 _CLIENT_HELLO = 1
 _ALPN = 16
+_ALPN_BYTES = _ALPN.to_bytes(2, "big")
 
 
 class FirstLook:
@@ -31,7 +33,7 @@ class FirstLook:
     def is_refused(self) -> bool | None:
         """Whether the client must be sent away; None until more of him is readable. Raises OSError."""
         try:
-            data = self._sock.recv(PEEK_BYTES, socket.MSG_PEEK)
+            data = self._sock.recv(PEEK_BYTES, _PEEK)
         except BlockingIOError:
             return None
         found = asks_for_others(data, self._wanted) if data else False
@@ -62,6 +64,8 @@ def asks_for_others(data: bytes, wanted: bytes) -> bool | None:
         return False
     if len(data) < 5 + length:
         return None
+    if _ALPN_BYTES not in data:
+        return False  # As in most mail programs, which saves the walk.
     try:
         names = _protocols(data[5 : 5 + length])
     except IndexError:

@@ -47,6 +47,19 @@ def test_the_first_record_is_waited_for() -> None:
     assert asks_for_others(data + b"more", b"imap") is True
 
 
+def test_one_that_names_nothing_is_waited_for_too() -> None:
+    """T04: the part that is missing may be the one with the names."""
+    data = hello(name="mx.example.org")
+    assert {asks_for_others(data[:length], b"imap") for length in range(len(data))} == {None}
+
+
+def test_the_number_of_the_extension_may_stand_elsewhere() -> None:
+    """A name of sixteen letters has it as its length."""
+    data = hello(name="mail.example.org")
+    assert b"\x00\x10mail" in data
+    assert asks_for_others(data, b"imap") is False
+
+
 @pytest.mark.parametrize(
     "data", [b"a1 LOGIN john secret\r\n", b"\x80", b"\x17\x03\x03\x00\x01x", b"\x16\x03\x01\xff\xffx"]
 )
