@@ -18,7 +18,16 @@ class TlsAccept:
     `on_failed` is told why, and the socket is closed then. Neither is called from within the constructor.
     """
 
-    __slots__ = ("_context", "_has_spoken", "_look", "_on_done", "_on_failed", "_reactor", "_stream")
+    __slots__ = (
+        "_context",
+        "_events",
+        "_has_spoken",
+        "_look",
+        "_on_done",
+        "_on_failed",
+        "_reactor",
+        "_stream",
+    )
 
     def __init__(
         self,
@@ -35,6 +44,7 @@ class TlsAccept:
         self._on_failed = on_failed
         self._stream: SocketType | TlsSocket | None = sock
         self._look = FirstLook(sock, protocol)
+        self._events = READ
         self._has_spoken = False
         reactor.replace(sock.fileno(), self._on_first_record)
 
@@ -79,12 +89,13 @@ class TlsAccept:
             stream.let_go()  # The alert, which a socket that is closed with bytes unread would lose.
             self._fail(error.strerror or str(error))
             return
+        events = WRITE if stream.waits_to_write else READ
+        if events != self._events:
+            self._events = events
+            self._reactor.change(stream.fileno(), events)
         if done:
-            self._reactor.change(stream.fileno(), READ)
             self._stream = None
             self._on_done(stream)
-        else:
-            self._reactor.change(stream.fileno(), WRITE if stream.waits_to_write else READ)
         if self._has_spoken:
             stream.let_go()
         self._has_spoken = True
