@@ -11,6 +11,7 @@ from socket import SocketType
 
 from mailproxy.base.level import Level
 from mailproxy.net.reactor import DATA, Reactor
+from mailproxy.net.tls import Socket
 
 # The kernel wakes the worker that has waited on the listener for longest, always the same one when all are
 # idle. Going to the end of the queue after so many accepts spreads sessions evenly for little.
@@ -30,7 +31,8 @@ class Acceptor:
     """Takes at most one client per listener and batch, so that sessions under way are not starved.
 
     Listeners belong to the caller. `on_accept` gets the client's socket, which it owns, his address and the
-    listener.
+    listener. Behind `tls_listeners` that is a `Socket`, which TLS takes over as it is; one that begins in the
+    clear is emptied when TLS begins, so that who held it can say nothing in the clear any more.
     """
 
     def __init__(
@@ -39,10 +41,16 @@ class Acceptor:
         listeners: Sequence[socket.socket],
         on_accept: OnAccept,
         log: Callable[[Level, str], None],
+        tls_listeners: Sequence[socket.socket] = (),
     ) -> None:
         self._reactor = reactor
         self._listeners = list(listeners)
-        self._families = {listener: int(listener.family) for listener in listeners}
+        self._makers = {
+            listener: partial(
+                Socket if listener in tls_listeners else SocketType, int(listener.family), _STREAM, 0
+            )
+            for listener in listeners
+        }
         self._on_accept = on_accept
         self._log = log
         self._accepted = 0
@@ -82,7 +90,7 @@ class Acceptor:
         try:
             # What listener.accept() does, without its conversions to enums and its wrapper class: 3 us less.
             fd, address = listener._accept()  # type: ignore[attr-defined]
-            client = SocketType(self._families[listener], _STREAM, 0, fd)
+            client = self._makers[listener](fd)
         except BlockingIOError:
             return  # Another worker was faster.
         except OSError as error:

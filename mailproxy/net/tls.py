@@ -21,8 +21,8 @@ _MORE = int(socket.MSG_MORE)
 _PEEK = int(socket.MSG_PEEK)
 
 
-class _Socket(SocketType):
-    """The library remembers a socket weakly, which the bare class does not allow."""
+class Socket(SocketType):
+    """A socket that can carry TLS as it is: the library remembers it weakly, which the bare class forbids."""
 
     __slots__ = ("__weakref__",)
 
@@ -41,9 +41,15 @@ class TlsSocket:
     def __init__(
         self, sock: SocketType, context: ssl.SSLContext, *, is_server: bool, name: str | None = None
     ) -> None:
-        """Wrap a connected socket; `name` is whose certificate a client of TLS expects."""
-        self._sock = _Socket(sock.family, sock.type, sock.proto, sock.detach())
-        self._sock.setblocking(False)
+        """Wrap a connected socket; `name` is whose certificate a client of TLS expects.
+
+        A `Socket` is used as it is, any other is emptied into one, which costs two system calls.
+        """
+        if not isinstance(sock, Socket):
+            sock = Socket(sock.family, sock.type, sock.proto, sock.detach())
+        self._sock = sock
+        if sock.gettimeout() != 0.0:
+            sock.setblocking(False)
         self._is_over = False
         self.waits_to_write = False
         try:

@@ -60,7 +60,6 @@ class TlsAccept:
                 plain.send(NO_APPLICATION_PROTOCOL)
                 self._fail("no application protocol in common")
                 return
-            plain.getpeername()  # Wrapping one who is gone already would skip the handshake.
         except OSError as error:
             self._fail(error.strerror or "connection lost")
             return

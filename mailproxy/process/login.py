@@ -130,7 +130,7 @@ class Worker:
             for listener in self._listeners
             for name in [listener.getsockname()]
         }
-        self._acceptor = Acceptor(self.reactor, self._listeners, self._on_accept, self.log)
+        self._acceptor = Acceptor(self.reactor, self._listeners, self._on_accept, self.log, tls_listeners)
         self._handover = Handover(
             *(self.reactor, self.pipes, self.relays, self.places, inlet),
             *(self.relay_ended, self._on_handed_over, self.log),

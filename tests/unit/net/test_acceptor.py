@@ -16,6 +16,7 @@ from mailproxy.base.level import Level
 from mailproxy.net.acceptor import Acceptor
 from mailproxy.net.listen import listen_tcp
 from mailproxy.net.reactor import Reactor
+from mailproxy.net.tls import Socket
 from tests.harness.wait import wait_until
 
 
@@ -83,6 +84,23 @@ def test_options_of_an_accepted_client(listener: socket.socket, worker: Worker) 
         assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert not os.get_inheritable(client.fileno())
+
+
+@pytest.mark.parametrize("has_tls", [True, False])
+def test_who_comes_for_tls_gets_a_socket_that_can_carry_it(listener: socket.socket, has_tls: bool) -> None:
+    """One who begins in the clear does not: his is emptied when TLS begins."""
+    reactor = Reactor()
+    clients: list[SocketType] = []
+    accept = Acceptor(
+        *(reactor, [listener], lambda client, _address, _listener: clients.append(client)),
+        *(lambda _level, _text: None, [listener] if has_tls else []),
+    )
+    accept.listen()
+    with connect(listener):
+        reactor.run_once(1)
+    assert [type(client) for client in clients] == [Socket if has_tls else SocketType]
+    clients[0].close()
+    reactor.close()
 
 
 def test_stop_leaves_clients_to_others(listener: socket.socket, worker: Worker) -> None:

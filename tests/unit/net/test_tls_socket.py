@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mailproxy.net.tls import TlsSocket
+from mailproxy.net.tls import Socket, TlsSocket
 from tests.harness.packets import packets
 from tests.harness.tls import Authority
 from tests.harness.wait import wait_until
@@ -59,6 +59,30 @@ def received(stream: TlsSocket) -> bytes | None:
         return stream.recv(16384)
     except BlockingIOError:
         return None
+
+
+@pytest.fixture
+def connected() -> Iterator[tuple[socket.socket, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    with peer:
+        yield peer, accepted.detach()
+
+
+@pytest.mark.parametrize(("kind", "stays"), [(Socket, True), (SocketType, False)])
+def test_a_socket_is_used_or_emptied(
+    connected: tuple[socket.socket, int], kind: type[SocketType], stays: bool
+) -> None:
+    """What was not made for TLS can say nothing in the clear any more. Neither waits for the peer."""
+    fd = connected[1]
+    plain = kind(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+    ours = TlsSocket(plain, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), is_server=True)
+    assert ours.fileno() == fd
+    assert plain.fileno() == (fd if stays else -1)
+    assert not os.get_blocking(fd)
+    ours.close()
+    assert plain.fileno() == -1
 
 
 def test_the_descriptor_does_not_block(pair: Pair) -> None:
