@@ -16,8 +16,12 @@ import pytest
 
 from tests.budget.budget import Calls, complaints
 from tests.harness.arena import Arena
-from tests.harness.scripted_backend import Peer
+from tests.harness.folder import open_folder
+from tests.harness.proxy import Proxy
+from tests.harness.scripted_backend import Peer, ScriptedBackend, imap_echo
 from tests.harness.syscalls import counting
+from tests.harness.tls import Authority
+from tests.tls.tls_proxy import TlsClient, TlsProxy
 
 BUDGET = Path(__file__).with_name("budget.json")
 WARM_UP = 20
@@ -27,6 +31,8 @@ BULK_MIB = 64
 MIB = 1 << 20
 # Counts of what waits for others come out a little differently each time.
 STEADY, COARSE = 0.05, 0.5
+# Of a login with TLS: the library's own, and what there is less of when a client answers while we still work.
+NOT_OURS = {"getpid", "read", "epoll_wait", "setsockopt"}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +41,18 @@ def arena() -> Iterator[Arena]:
     settings = "auth_debug = no\nauth_verbose = no\nauth_cache_size = 1024\nlogin_processes_count = 1\n"
     with contextlib.closing(Arena(settings)) as arena:
         yield arena.start()
+
+
+@pytest.fixture(scope="module")
+def tls_proxy() -> Iterator[TlsProxy]:
+    """The same with a certificate, and with a backend that takes every password."""
+    with (
+        open_folder("ca") as folder,
+        ScriptedBackend(imap_echo) as backend,
+        TlsProxy(Authority(folder)) as proxy,
+    ):
+        proxy.add("guest", f"host=127.0.0.1 port={backend.port}")
+        yield proxy.begin("auth_debug = no\nauth_cache_size = 1024\n")
 
 
 def imap_session(arena: Arena) -> None:
@@ -49,10 +67,10 @@ def pop3_session(arena: Arena) -> None:
         assert client.rest() == b""
 
 
-def count(arena: Arena, roles: dict[str, str], units: float, work: Callable[[], None]) -> dict[str, Calls]:
+def count(proxy: Proxy, roles: dict[str, str], units: float, work: Callable[[], None]) -> dict[str, Calls]:
     """Return the calls for one unit by the process's kind."""
-    pids = {kind: [process.pid for process in arena.proxy.children(role)] for kind, role in roles.items()}
-    pids["master"] = [arena.proxy.pid]
+    pids = {kind: [process.pid for process in proxy.children(role)] for kind, role in roles.items()}
+    pids["master"] = [proxy.pid]
     counted = {}
     with contextlib.ExitStack() as stack:
         found = {kind: stack.enter_context(counting(those)) for kind, those in pids.items()}
@@ -81,7 +99,23 @@ def test_a_login(arena: Arena, protocol: str, session: Callable[[Arena], None]) 
             session(arena)
 
     roles = {"worker": f"{protocol}-login", "auth": "auth"}
-    check(f"{protocol} login", count(arena, roles, LOGINS, work))
+    check(f"{protocol} login", count(arena.proxy, roles, LOGINS, work))
+
+
+def test_a_login_with_tls(tls_proxy: TlsProxy) -> None:
+    """Whole handshakes: each client is a new one."""
+    context = tls_proxy.context()
+
+    def work(times: int = LOGINS) -> None:
+        for _ in range(times):
+            with TlsClient(tls_proxy, tls_proxy.imaps_port, context=context) as client:
+                assert b" OK" in client.ask(b"a LOGIN guest any\r\n")
+
+    work(WARM_UP)
+    roles = {"worker": "imap-login", "auth": "auth"}
+    counted = count(tls_proxy, roles, LOGINS, work)
+    counted["worker"] = {name: n for name, n in counted["worker"].items() if name not in NOT_OURS}
+    check("imap login with TLS", counted)
 
 
 def test_a_round_trip(arena: Arena) -> None:
@@ -93,7 +127,7 @@ def test_a_round_trip(arena: Arena) -> None:
                 client.send(b"n NOOP\r\n")
                 assert client.take(8) == b"n NOOP\r\n"
 
-        check("round trip", count(arena, {"worker": "imap-login", "auth": "auth"}, ROUND_TRIPS, work))
+        check("round trip", count(arena.proxy, {"worker": "imap-login", "auth": "auth"}, ROUND_TRIPS, work))
 
 
 def bulk(peer: Peer) -> None:
@@ -122,8 +156,8 @@ def test_bulk(arena: Arena) -> None:
         read_exactly(client.socket, BULK_MIB * MIB)
 
     with arena.login("imap", b"john", arena.JOHN) as client:
-        check("upload of a MiB", count(arena, {"worker": "imap-login"}, BULK_MIB, upload), COARSE)
-        check("download of a MiB", count(arena, {"worker": "imap-login"}, BULK_MIB, download), COARSE)
+        check("upload of a MiB", count(arena.proxy, {"worker": "imap-login"}, BULK_MIB, upload), COARSE)
+        check("download of a MiB", count(arena.proxy, {"worker": "imap-login"}, BULK_MIB, download), COARSE)
 
 
 def read_exactly(sock: socket.socket, count_bytes: int) -> None:
