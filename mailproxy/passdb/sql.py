@@ -33,38 +33,18 @@ class SqlPassdb:
 
     def __init__(self, settings: SqlSettings, log: Log) -> None:
         """Raises ConfigError when the query or the connect string cannot be used."""
-        self._query = SqlQuery(settings, "password_query", settings.password_query, PASSDB_FIELDS, log)
+        self.query = SqlQuery(settings, "password_query", settings.password_query, PASSDB_FIELDS, log)
         self.default_scheme = settings.default_pass_scheme.upper()
-        self.cache_key: tuple[str, ...] | None = cache_key(self._query.template)
+        self.cache_key: tuple[str, ...] | None = cache_key(self.query.template)
 
     def lookup(self, values: Values) -> Row | None:
         """Find the user. Raises LookupFailure."""
-        found = self._query.row(values)
-        if found is None:
-            return None
-        columns, row = found
-        if (count := columns.count("password")) != 1:
-            raise LookupFailure(
-                "Multiple password values not supported"
-                if count
-                else "Password query must return a field named 'password'"
-            )
-        password: bytes | None = None
-        fields: dict[str, str] = {}
-        for name, value in zip(columns, row, strict=True):
-            if value is None:
-                continue
-            if name == "password":
-                password = (
-                    value if isinstance(value, bytes) else text_of(value).encode("utf-8", "surrogateescape")
-                )
-            else:
-                fields[name] = text_of(value)
-        return Row(password, fields)
+        found = self.query.row(values)
+        return None if found is None else row_of(*found)
 
     def close(self) -> None:
         """Let go of connections."""
-        self._query.close()
+        self.query.close()
 
 
 class SqlQuery:
@@ -82,8 +62,8 @@ class SqlQuery:
         self.template = compile_query(query, settings.driver, f"sql: {name} in {settings.path}")
         if settings not in _databases:
             _databases[settings] = Database(targets(settings), log)
-        self._database = _databases[settings]
-        self._database.users += 1
+        self.database = _databases[settings]
+        self.database.users += 1
         self._settings = settings
         self._tells_secret = "w" in self.template.letters
 
@@ -93,11 +73,19 @@ class SqlQuery:
         if bound is None:
             return None
         try:
-            answer = self._database.query(self.template.text, bound)
+            answer = self.database.query(self.template.text, bound)
         except LookupFailure as failure:
-            # A database likes to quote the query, so a typed password in it could come back.
-            words = "the database refused it" if self._tells_secret else failure
-            raise LookupFailure(f"{self._title} failed: {words}") from None
+            raise self.told(failure) from None
+        return self.only_row(answer)
+
+    def told(self, failure: LookupFailure) -> LookupFailure:
+        """Return what may be said of a failure."""
+        # A database likes to quote the query, so a typed password in it could come back.
+        words = "the database refused it" if self._tells_secret else failure
+        return LookupFailure(f"{self._title} failed: {words}")
+
+    def only_row(self, answer: Answer) -> tuple[list[str], Sequence[Any]] | None:
+        """Return the names of the columns and the only row, None without one. Raises LookupFailure."""
         if len(answer.rows) > 1:
             raise LookupFailure(f"{self._title} returned multiple matches")
         if not answer.rows and answer.columns:
@@ -117,9 +105,31 @@ class SqlQuery:
 
     def close(self) -> None:
         """Let go of the database when nobody else uses it."""
-        self._database.close()
-        if self._database.users == 0:
+        self.database.close()
+        if self.database.users == 0:
             _databases.pop(self._settings, None)
+
+
+def row_of(columns: list[str], row: Sequence[Any]) -> Row:
+    """Tell the password from the fields. Raises LookupFailure."""
+    if (count := columns.count("password")) != 1:
+        raise LookupFailure(
+            "Multiple password values not supported"
+            if count
+            else "Password query must return a field named 'password'"
+        )
+    password: bytes | None = None
+    fields: dict[str, str] = {}
+    for name, value in zip(columns, row, strict=True):
+        if value is None:
+            continue
+        if name == "password":
+            password = (
+                value if isinstance(value, bytes) else text_of(value).encode("utf-8", "surrogateescape")
+            )
+        else:
+            fields[name] = text_of(value)
+    return Row(password, fields)
 
 
 def cache_key(template: SqlTemplate) -> tuple[str, ...]:

@@ -65,7 +65,11 @@ class HostDown(Exception):
     """This host did not answer; its text is fit for the log."""
 
 
-class _Connection:
+class DriverFault(LookupFailure):
+    """Nothing that the database has said; ends this query only. Its text quotes nothing."""
+
+
+class Connection:
     """A DBAPI connection with its cursor; `identity` is what it was made to."""
 
     def __init__(self, raw: Any, identity: Hashable) -> None:
@@ -103,13 +107,13 @@ class Host:
         self._failures = 0
         self._retry_at = float("-inf")
         # As many as threads needed at once, the last used on top; a deque needs no lock.
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[Connection] = deque()
         self._closed = False
         dialect = make_url(target.url).get_dialect()
         dbapi = dialect.import_dbapi()
         self._is_disconnect = dialect(dbapi=dbapi).is_disconnect  # type: ignore[call-arg]
         # PyMySQL says RuntimeError when a way to log in needs a package that is not there.
-        self._errors: tuple[type[Exception], ...] = (dbapi.Error, OSError, RuntimeError)
+        self.errors: tuple[type[Exception], ...] = (dbapi.Error, OSError, RuntimeError)
 
     def claim(self) -> int | None:
         """Return the ticket to try this host now, None while it is left alone.
@@ -132,42 +136,59 @@ class Host:
             lost = False
             try:
                 answer = connection.ask(text, parameters)
-                self._answered()
+                self.answered()
                 return answer
-            except self._errors as error:
-                lost = self._is_disconnect(error, connection.raw, None)  # type: ignore[arg-type]
-                if not lost:
-                    self._answered()
-                    raise LookupFailure(cleaned(error)) from None
-                # An idle connection may have died long ago, so take the next; a new one died of now.
-                if fresh or self._clock() - started_at >= QUERY_S:
-                    self._failed(error, ticket)
-                    raise HostDown(cleaned(error)) from None
+            except self.errors as error:
+                lost = self.is_lost(error, connection)
+                self.judge(error, lost, fresh, started_at, ticket)
             finally:
                 if lost:
                     connection.close()
                 else:
                     self._give_back(connection)
 
-    def _checkout(self, ticket: int) -> tuple[_Connection, bool]:
-        """Return a connection and whether it is new."""
+    def is_lost(self, error: Exception, connection: Connection) -> bool:
+        """Whether the error means that the connection is lost."""
+        return self._is_disconnect(error, connection.raw, None)  # type: ignore[arg-type]
+
+    def judge(self, error: Exception, lost: bool, fresh: bool, started_at: float, ticket: int) -> None:
+        """Return if the query may be tried again here. Raises HostDown and LookupFailure as `query` does."""
+        if not isinstance(error, self.errors):
+            raise fault_of(error) from None
+        if not lost:
+            self.answered()
+            raise LookupFailure(cleaned(error)) from None
+        # An idle connection may have died long ago, so take the next; a new one died of now.
+        if fresh or self._clock() - started_at >= QUERY_S:
+            self._failed(error, ticket)
+            raise HostDown(cleaned(error)) from None
+
+    def spare(self) -> Connection | None:
+        """Return an idle connection, which is the caller's from now on; None if there is none."""
         identity = self._target.identity()
         with contextlib.suppress(IndexError):
             while (connection := self._idle.pop()).identity != identity:
                 connection.close()
+            return connection
+        return None
+
+    def _checkout(self, ticket: int) -> tuple[Connection, bool]:
+        """Return a connection and whether it is new."""
+        if (connection := self.spare()) is not None:
             return connection, False
+        identity = self._target.identity()
         try:
-            return _Connection(self._target.connect(), identity), True
-        except self._errors as error:
+            return Connection(self._target.connect(), identity), True
+        except self.errors as error:
             self._failed(error, ticket)
             raise HostDown(f"{self._target.connect_failed} {self._target.label}: {cleaned(error)}") from None
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         self._idle.append(connection)
         if self._closed:
             self.close()
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
         """Forget the failures; a connection alone, which may be an old one, is no sign of life."""
         if self._up:
             return
@@ -201,37 +222,81 @@ class Host:
                 self._idle.pop().close()
 
 
+class Search:
+    """One query on its way from host to host, until one answers."""
+
+    __slots__ = ("_rest", "failure", "host", "parameters", "started_at", "text", "ticket")
+
+    def __init__(
+        self, text: str, parameters: tuple[str, ...], started_at: float, hosts: Sequence[Host]
+    ) -> None:
+        self.text = text
+        self.parameters = parameters
+        self.started_at = started_at
+        self.failure = "Not connected to database"
+        """Of the last host that was tried."""
+        self.host: Host | None
+        """Whose turn it is; None when there is no other to try."""
+        self.ticket: int
+        self._rest = hosts
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Turn to the next host that is not left alone."""
+        for place, host in enumerate(self._rest, 1):
+            if (ticket := host.claim()) is not None:
+                self.host, self.ticket, self._rest = host, ticket, self._rest[place:]
+                return
+        self.host, self.ticket, self._rest = None, 0, ()
+
+
 class Database:
     """All hosts of one `dovecot-sql.conf`; shared by its passdb and userdb, each of which closes it."""
 
     def __init__(self, targets: Sequence[Target], log: Log, clock: Clock = time.monotonic) -> None:
-        self._hosts = [Host(target, log, clock) for target in targets]
-        self._clock = clock
+        self.hosts = tuple(Host(target, log, clock) for target in targets)
+        self.clock = clock
         self._turns = itertools.count()
         self.users = 0
 
     def query(self, text: str, parameters: tuple[str, ...]) -> Answer:
         """Run a query on the next host that answers. Raises LookupFailure."""
-        started_at = self._clock()
-        hosts = self._hosts
-        turn = next(self._turns) % len(hosts)
-        failure = "Not connected to database"
-        for host in hosts[turn:] + hosts[:turn]:
-            if (ticket := host.claim()) is not None:
-                try:
-                    return host.query(text, parameters, started_at, ticket)
-                except HostDown as down:
-                    failure = str(down)
-                if self._clock() - started_at >= 2 * QUERY_S:
-                    break
-        raise LookupFailure(failure)
+        return self.finish(self.search(text, parameters))
+
+    def search(self, text: str, parameters: tuple[str, ...], first: Host | None = None) -> Search:
+        """Begin a query at `first`, or at the host whose turn it is; `finish` runs it."""
+        hosts = self.hosts
+        turn = hosts.index(first) if first is not None else next(self._turns) % len(hosts)
+        return Search(text, parameters, self.clock(), hosts[turn:] + hosts[:turn])
+
+    def finish(self, search: Search) -> Answer:
+        """Run a query from the host on where its search is. Raises LookupFailure."""
+        while (host := search.host) is not None:
+            try:
+                return host.query(search.text, search.parameters, search.started_at, search.ticket)
+            except HostDown as down:
+                self.leave_host(search, down)
+        raise LookupFailure(search.failure)
+
+    def leave_host(self, search: Search, down: HostDown) -> None:
+        """Turn to the next host, if there is one and time for it."""
+        search.failure = str(down)
+        if self.clock() - search.started_at >= 2 * QUERY_S:
+            search.host = None
+        else:
+            search.go_on()
 
     def close(self) -> None:
         """Let go of the connections when the last user does."""
         self.users -= 1
         if self.users <= 0:
-            for host in self._hosts:
+            for host in self.hosts:
                 host.close()
+
+
+def fault_of(error: Exception) -> DriverFault:
+    """Name an error that nobody foresaw; its text may quote what must not be logged."""
+    return DriverFault(f"Lookup failed: {type(error).__name__}")
 
 
 def cleaned(error: Exception) -> str:

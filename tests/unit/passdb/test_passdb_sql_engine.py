@@ -181,7 +181,7 @@ def test_only_one_attempt_for_a_host_that_is_down(world: World) -> None:
     world.one.down()
     world.ask()
     world.clock.now += 1
-    host = world.database._hosts[0]
+    host = world.database.hosts[0]
     assert host.claim() == 1
     assert host.claim() is None
     world.database.close()
