@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from mailproxy.auth.cache import Key
-from mailproxy.auth.database import Passdb, Row, Values
+from mailproxy.auth.database import Found, Passdb, Values
 from mailproxy.base.errors import ConfigError, LookupFailure, Problem
 from mailproxy.config.settings import AuthSettings, DatabaseSettings
-
-Found = Row | LookupFailure | None
 
 
 class Link(NamedTuple):

@@ -12,12 +12,12 @@ from functools import partial
 from mailproxy.auth.answer import Answers, Used
 from mailproxy.auth.balance import Balance
 from mailproxy.auth.cache import AuthCache, Cached, Key
-from mailproxy.auth.chain import Chain, Found, Link
-from mailproxy.auth.database import Values
+from mailproxy.auth.chain import Chain, Link
+from mailproxy.auth.database import Found, LoopPassdb, Submit, Values
 from mailproxy.auth.fields import Account, is_forwardable, read_row, refused_network
 from mailproxy.auth.journal import Journal
 from mailproxy.auth.mechanisms.claim import Claim
-from mailproxy.auth.password import PasswordCheck, Submit
+from mailproxy.auth.password import PasswordCheck
 from mailproxy.auth.request import Phase, Request
 from mailproxy.auth.resolver import Resolve
 from mailproxy.auth.schemes import Verdict, spend_as_long
@@ -48,6 +48,9 @@ class Engine:
         self._chain = chain
         self._cache = cache
         self._submit = submit
+        self._in_loop = {
+            link.number: link.passdb for link in chain.links if isinstance(link.passdb, LoopPassdb)
+        }
         self._journal = Journal(settings, log)
         balance = Balance(settings.proxy_balance)
         self._answers = Answers(self._journal, resolve, balance, lambda: self.now, used)
@@ -191,7 +194,12 @@ class Engine:
         done = partial(self._found, request, link, key, cached)
         if not link.passdb.blocking:
             return done(link.find(request.values))
-        if not self._submit(partial(_find_unless_over, request, link, request.values), done):
+        in_loop = self._in_loop.get(link.number)
+        if in_loop is not None:
+            accepted = in_loop.begin(request.values, lambda: not request.is_over, done)
+        else:
+            accepted = self._submit(partial(_find_unless_over, request, link, request.values), done)
+        if not accepted:
             self._answers.overloaded(request, self.now)
 
     def _found(

@@ -11,11 +11,10 @@ from base64 import b64encode
 from collections.abc import Callable
 
 from mailproxy.auth.chain import Chain, Link
-from mailproxy.auth.database import Passdb, Row, Values
+from mailproxy.auth.database import Passdb, Row, Submit, Values
 from mailproxy.auth.engine import Engine
 from mailproxy.auth.mechanisms.claim import Claim
 from mailproxy.auth.mechanisms.registry import OFFERS
-from mailproxy.auth.password import Submit
 from mailproxy.auth.request import Phase, Request
 from mailproxy.auth.resolver import Resolve
 from mailproxy.auth.schemes import StoredPassword, Verdict

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from mailproxy.auth.chain import Link
+from mailproxy.auth.database import Submit
 from mailproxy.auth.fields import Account
 from mailproxy.auth.journal import Journal
 from mailproxy.auth.request import Phase, Request
 from mailproxy.auth.schemes import StoredPassword, Verdict
 from mailproxy.base.text import printable
-
-Submit = Callable[[Callable[[], object], Callable[..., None]], bool]
-"""Runs the first in a thread and calls the second with its result; False when too much waits already."""
 
 _RELAYING_SERVICES = ("imap", "pop3")
 

@@ -46,9 +46,14 @@ def sql_settings(settings: DatabaseSettings) -> SqlSettings:
 
 # A driver is imported when it is configured: the SQL one alone costs 15 MB.
 def _sql(settings: DatabaseSettings, log: Log) -> Passdb:
+    sql = sql_settings(settings)
+    if sql.driver == "pgsql":
+        from mailproxy.passdb.pgsql import PgsqlPassdb
+
+        return PgsqlPassdb(sql, log)
     from mailproxy.passdb.sql import SqlPassdb
 
-    return SqlPassdb(sql_settings(settings), log)
+    return SqlPassdb(sql, log)
 
 
 def _static(settings: DatabaseSettings, log: Log) -> Passdb:

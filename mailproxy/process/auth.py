@@ -17,6 +17,7 @@ from socket import SocketType
 
 from mailproxy.auth.cache import AuthCache
 from mailproxy.auth.chain import Chain, open_chain
+from mailproxy.auth.database import LoopPassdb
 from mailproxy.auth.delay import FailureDelay
 from mailproxy.auth.engine import Engine
 from mailproxy.auth.explanation import Explanation
@@ -136,6 +137,10 @@ class _Server:
         self._engine = Engine(
             settings, chain, self._cache, self._pool.submit, resolver.resolve_all, log, prober.used
         )
+        for link in chain.links:
+            if isinstance(link.passdb, LoopPassdb):
+                limit = settings.worker_max_count
+                link.passdb.attach(self._reactor, self._pool.submit, limit, self._tell_time)
         self._shared = self._share(offers)
         self._hostname = socket.gethostname().encode()
         self._realms = tuple(realm.encode() for realm in settings.realms)
@@ -207,8 +212,11 @@ class _Server:
         for client in self._clients:
             client.tell(line)
 
-    def _on_results(self, pool: Pool, _events: int) -> None:
+    def _tell_time(self) -> None:
         self._engine.now = self._reactor.now
+
+    def _on_results(self, pool: Pool, _events: int) -> None:
+        self._tell_time()
         pool.collect()
 
     def _on_order(self, order: Order, _argument: bytes, fds: list[int]) -> None:
@@ -250,7 +258,7 @@ class _Server:
         self._reactor.stop()
 
     def _sweep(self) -> None:
-        self._engine.now = self._reactor.now
+        self._tell_time()
         for client in list(self._clients):
             client.expire(self._reactor.now)
         self._reactor.call_later(_SWEEP_S, self._sweep)

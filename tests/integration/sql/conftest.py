@@ -27,14 +27,15 @@ def postgresql() -> Iterator[PostgreSql]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "mysql", "pgsql"])
+@pytest.fixture(params=["sqlite", "mysql", "pgsql", "pgsql-loop"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     server: SqliteFile | Server
     if request.param == "sqlite":
         server = SqliteFile(tmp_path / "mail.sqlite")
     else:
         server = request.getfixturevalue("mariadb" if request.param == "mysql" else "postgresql")
-    backend = Backend(request.param, server)
+    driver = request.param.removesuffix("-loop")
+    backend = Backend(driver, server, in_loop=driver != request.param)
     backend.seed()
     yield backend
     backend.close()

@@ -15,9 +15,11 @@ from mailproxy.auth.database import Row
 from mailproxy.base.errors import LookupFailure
 from mailproxy.base.level import Level
 from mailproxy.config.settings import SqlSettings
+from mailproxy.passdb.pgsql import PgsqlPassdb
 from mailproxy.passdb.sql import SqlPassdb
 from mailproxy.userdb.sql import SqlUserdb
 from tests.harness.databases import Server
+from tests.integration.sql.looped import Looped
 
 T = TypeVar("T")
 
@@ -72,11 +74,12 @@ class SqliteFile:
 class Backend:
     """One database of a kind, its dialect, and the drivers opened on it."""
 
-    def __init__(self, driver: str, server: SqliteFile | Server) -> None:
+    def __init__(self, driver: str, server: SqliteFile | Server, *, in_loop: bool = False) -> None:
         self.driver = driver
+        self._in_loop = in_loop
         self.server = server
         self.lines: list[tuple[Level, str]] = []
-        self._open: list[SqlPassdb | SqlUserdb] = []
+        self._open: list[SqlPassdb | SqlUserdb | Looped] = []
         self.user = '"user"' if driver == "pgsql" else "user"
 
     def settings(self, password_query: str = "", user_query: str = "", connect: str = "") -> SqlSettings:
@@ -89,8 +92,13 @@ class Backend:
             "PLAIN-MD5",
         )
 
-    def passdb(self, query: str = "", connect: str = "") -> SqlPassdb:
-        passdb = SqlPassdb(self.settings(query, connect=connect), lambda *line: self.lines.append(line))
+    def passdb(self, query: str = "", connect: str = "") -> SqlPassdb | Looped:
+        settings = self.settings(query, connect=connect)
+        passdb: SqlPassdb | Looped
+        if self._in_loop:
+            passdb = Looped(PgsqlPassdb(settings, lambda *line: self.lines.append(line)))
+        else:
+            passdb = SqlPassdb(settings, lambda *line: self.lines.append(line))
         self._open.append(passdb)
         return passdb
 
@@ -122,7 +130,7 @@ class Backend:
             database.close()
 
 
-NETWORK = pytest.mark.parametrize("backend", ["mysql", "pgsql"], indirect=True)
+NETWORK = pytest.mark.parametrize("backend", ["mysql", "pgsql", "pgsql-loop"], indirect=True)
 
 
 def until(ready: Callable[[], T], deadline_s: float = 20.0) -> T:

@@ -13,9 +13,10 @@ import pytest
 from mailproxy.base.errors import LookupFailure
 from mailproxy.base.level import Level
 from mailproxy.base.limits import LOOKUP_S
-from mailproxy.passdb import pgsql_connection, sql_engine, sql_hosts
+from mailproxy.passdb import pgsql_connection, pgsql_lanes, sql_engine, sql_hosts
 from mailproxy.passdb.sql import SqlPassdb
 from tests.harness.databases import MariaDb, PostgreSql, Server
+from tests.integration.sql.looped import Looped
 from tests.integration.sql.sql_backend import NETWORK, Backend, SqliteFile, host_of, until
 
 
@@ -84,7 +85,7 @@ def test_a_locked_file(tmp_path: Path) -> None:
     backend.close()
 
 
-def fill_pool(passdb: SqlPassdb, threads_count: int = 6) -> None:
+def fill_pool(passdb: SqlPassdb | Looped, threads_count: int = 6) -> None:
     """Look up from several threads at once, so that the pool holds several connections."""
     barrier = threading.Barrier(threads_count)
 
@@ -100,7 +101,7 @@ def fill_pool(passdb: SqlPassdb, threads_count: int = 6) -> None:
         thread.join()
 
 
-def until_asked(passdb: SqlPassdb) -> None:
+def until_asked(passdb: SqlPassdb | Looped) -> None:
     """Look up until the server is asked; that takes the query timeout of 1 s, or that of a connect."""
     ends_at = time.monotonic() + 20
     while True:
@@ -117,7 +118,7 @@ def until_asked(passdb: SqlPassdb) -> None:
 @NETWORK
 def test_a_server_that_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """S07: the lookup ends within the query timeout, the next ones at once; then it recovers."""
-    for module in (sql_engine, sql_hosts, pgsql_connection):
+    for module in (sql_engine, sql_hosts, pgsql_connection, pgsql_lanes):
         monkeypatch.setattr(module, "QUERY_S", 1.0)
     server = backend.server
     assert isinstance(server, Server)
@@ -213,18 +214,20 @@ def test_failover_to_the_next_host(backend: Backend) -> None:
     assert line.endswith(" - waiting for 1 seconds before retry")
 
 
-@pytest.mark.parametrize("kind", [MariaDb, PostgreSql])
-def test_two_hosts_die_and_come_back(kind: type[Server], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "in_loop"), [(MariaDb, False), (PostgreSql, False), (PostgreSql, True)])
+def test_two_hosts_die_and_come_back(
+    kind: type[Server], in_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S07: no lookup fails while one of two hosts lives, whether the other is gone or hangs."""
     if kind.program() is None:
         pytest.skip("not installed")
-    for module in (sql_engine, sql_hosts, pgsql_connection):
+    for module in (sql_engine, sql_hosts, pgsql_connection, pgsql_lanes):
         monkeypatch.setattr(module, "QUERY_S", 1.0)
     with kind() as first, kind(first.port, "127.0.0.2") as second:
         for number, server in enumerate((first, second), 1):
             server.execute("CREATE TABLE proxy (name varchar(99), host varchar(99))")
             server.execute(f"INSERT INTO proxy VALUES ('john', '10.0.0.{number}')")
-        backend = Backend("mysql" if kind is MariaDb else "pgsql", first)
+        backend = Backend("mysql" if kind is MariaDb else "pgsql", first, in_loop=in_loop)
         passdb = backend.passdb(
             "SELECT NULL AS password, host FROM proxy WHERE name = '%u'",
             f"host=127.0.0.2 {first.connect_string}",

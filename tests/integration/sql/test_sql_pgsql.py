@@ -8,7 +8,7 @@ from mailproxy.auth.database import Row
 from mailproxy.base.errors import LookupFailure
 from tests.integration.sql.sql_backend import Backend
 
-PGSQL = pytest.mark.parametrize("backend", ["pgsql"], indirect=True)
+PGSQL = pytest.mark.parametrize("backend", ["pgsql", "pgsql-loop"], indirect=True)
 
 
 @PGSQL

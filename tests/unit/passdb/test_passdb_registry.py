@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailproxy.auth.database import Passdb, Row
+from mailproxy.auth.database import LoopPassdb, Passdb, Row
 from mailproxy.base.errors import ConfigError
 from mailproxy.base.level import Level
 from mailproxy.config.settings import DatabaseSettings, SqlSettings
@@ -75,6 +75,17 @@ def test_sql_through_its_file(tmp_path: Path) -> None:
     passdb.close()
     with pytest.raises(ConfigError, match="Configuration file path not given"):
         opened("sql", "")
+
+
+@pytest.mark.parametrize(("driver", "in_loop"), [("pgsql", True), ("mysql", False), ("sqlite", False)])
+def test_which_databases_are_asked_in_the_loop(tmp_path: Path, driver: str, in_loop: bool) -> None:
+    path = tmp_path / "sql.conf"
+    path.write_text(
+        f"driver = {driver}\nconnect = host=127.0.0.1\npassword_query = SELECT '%u' AS password\n"
+    )
+    passdb = opened("sql", str(path))
+    assert isinstance(passdb, LoopPassdb) is in_loop
+    passdb.close()
 
 
 @pytest.mark.parametrize(
