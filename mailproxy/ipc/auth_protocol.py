@@ -63,7 +63,8 @@ class Outcome(Enum):
     CONTINUE = b"CONT"
 
 
-@dataclass(slots=True)
+# Without a repr of the fields, among which is the password for the backend.
+@dataclass(slots=True, repr=False)
 class Reply:
     """One answer of auth: `fields` for OK and FAIL, `challenge` (base64) for CONTINUE."""
 

@@ -112,6 +112,10 @@ def test_malformed_replies(line: bytes) -> None:
         auth_protocol.parse_reply(line.split(b"\t"))
 
 
+def test_a_reply_does_not_show_its_fields() -> None:
+    assert "Secret" not in repr(Reply(Outcome.OK, 7, {b"pass": b"Secret"}))
+
+
 def test_mechanism_flags() -> None:
     apop = Mechanism(b"APOP", frozenset([b"private", b"dictionary"]))
     plain = Mechanism(b"PLAIN", frozenset([b"plaintext"]))
