@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     parser.add_argument("--repeats", type=int, default=1, help="medians are shown; proxies take turns")
-    parser.add_argument("--sessions", type=int, default=2000, help="idle ones for the measurement of memory")
+    parser.add_argument("--sessions", type=int, default=8000, help="idle ones for the measurement of memory")
     parser.add_argument("--clients", type=int, default=1, help="processes that play clients")
     parser.add_argument("--dovecot", action="store_true", help="measure the system's Dovecot 2.3 too (root)")
     parser.add_argument("--peer", default="", help="HOST:PORT of another proxy's IMAP")
