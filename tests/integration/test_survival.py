@@ -26,9 +26,15 @@ class Relays:
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
-        self.clients = [mail_client.imap(proxy) for _ in range(SESSIONS)]
-        for client in self.clients:
+        self.clients: list[imaplib.IMAP4] = []
+        # A worker that is quick may take one after another.
+        while len(self.clients) < SESSIONS or (self._is_with_one() and len(self.clients) < 5 * SESSIONS):
+            client = mail_client.imap(proxy)
+            self.clients.append(client)
             client.login(JOHN, PASSWORDS[JOHN])
+
+    def _is_with_one(self) -> bool:
+        return len({self.worker_of(client) for client in self.clients}) == 1
 
     def worker_of(self, client: imaplib.IMAP4) -> int:
         """Return the pid of the worker at the other end."""
@@ -107,11 +113,11 @@ def test_killed_worker_takes_only_its_own_sessions(survivor: Proxy, relays: Rela
 
 def test_killed_auth_comes_back(survivor: Proxy, relays: Relays) -> None:
     killed = survivor.kill("auth")
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
     wait_until("a new auth process", lambda: len(survivor.children("auth")) == 1)
     wait_until("a new login works", lambda: can_log_in(survivor))
     assert survivor.children("auth")[0].pid != killed
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
 
 
 def test_killed_pop3_worker_comes_back(survivor: Proxy, relays: Relays) -> None:
@@ -121,7 +127,7 @@ def test_killed_pop3_worker_comes_back(survivor: Proxy, relays: Relays) -> None:
     client.user(JOHN)
     client.pass_(PASSWORDS[JOHN])
     client.quit()
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
 
 
 def test_killed_master_leaves_relays_and_a_new_one_starts(survivor: Proxy, relays: Relays) -> None:
@@ -132,10 +138,10 @@ def test_killed_master_leaves_relays_and_a_new_one_starts(survivor: Proxy, relay
             return client.connect_ex((HOST, survivor.imap_port)) != 0
 
     wait_until("nobody accepts", is_refused)
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
     survivor.start()
     assert can_log_in(survivor)
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
     relays.close()
     wait_until("the old workers are gone", lambda: not _strangers(survivor))
 
@@ -157,7 +163,7 @@ def test_reload_keeps_relays(survivor: Proxy, relays: Relays) -> None:
 
     wait_until("the new greeting", greets_anew)
     assert can_log_in(survivor)
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
 
 
 def test_reload_of_a_broken_file_changes_nothing(survivor: Proxy, relays: Relays) -> None:
@@ -165,4 +171,4 @@ def test_reload_of_a_broken_file_changes_nothing(survivor: Proxy, relays: Relays
     survivor.sighup()
     survivor.wait_log("Invalid configuration, keeping old one")
     assert can_log_in(survivor)
-    assert [is_alive(client) for client in relays.clients] == [True] * SESSIONS
+    assert [is_alive(client) for client in relays.clients] == [True] * len(relays.clients)
