@@ -7,10 +7,9 @@ import hashlib
 import os
 import random
 import socket
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,86 +19,17 @@ from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
 from tests.harness.packets import packets
 from tests.harness.wait import wait_until
-
-_MIB = 1 << 20
-
-
-class CountingReactor(Reactor):
-    """Counts batches, so that spinning is seen."""
-
-    batches = 0
-
-    def run_once(self, limit_s: float | None = None) -> None:
-        self.batches += 1
-        super().run_once(limit_s)
-
-
-class Line:
-    """A relay in a thread, with the far ends of its client and its backend."""
-
-    def __init__(
-        self,
-        to_backend: bytes = b"",
-        to_client: bytes = b"",
-        before: Callable[[Line], None] = lambda line: None,
-        pipes: PipePool | None = None,
-    ) -> None:
-        self.reactor = CountingReactor()
-        self.pipes = pipes or PipePool()
-        self.client, ours_c = tcp_pair()
-        self.backend, ours_b = tcp_pair()
-        self.ended: list[Relay] = []
-        for sock in (ours_c, ours_b):
-            sock.setblocking(False)
-            self.reactor.add(sock.fileno(), READ, lambda _events: None)
-        self.relay = Relay(self.reactor, self.pipes, ours_c, ours_b, self._on_end)
-        before(self)
-        self._over = False
-        self.failure: BaseException | None = None
-        self.thread = threading.Thread(target=self._serve, args=(to_backend, to_client))
-        self.thread.start()
-
-    def _serve(self, to_backend: bytes, to_client: bytes) -> None:
-        try:
-            self.relay.start(to_backend, to_client)
-            while not self._over:
-                self.reactor.run_once(0.05)
-        except BaseException as error:
-            self.failure = error
-
-    def _on_end(self, relay: Relay) -> None:
-        self.ended.append(relay)
-
-    def stop_thread(self) -> None:
-        self._over = True
-        self.thread.join(10)
-        if self.failure is not None:
-            raise self.failure
-
-    def batches_in(self, for_s: float) -> int:
-        before = self.reactor.batches
-        time.sleep(for_s)  # what must not happen has no event to wait for
-        return self.reactor.batches - before
-
-    def close(self) -> None:
-        self.stop_thread()
-        if not self.ended:
-            self.relay.close()
-        for sock in (self.client, self.backend):
-            sock.close()
-        self.reactor.close()
-        for pipe in self.pipes._idle:
-            pipe.close()
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    for sock in (near, far):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(20)
-    return near, far
+from tests.unit.net.relay_peers import (
+    MIB,
+    Line,
+    push,
+    read_all,
+    read_exactly,
+    reset,
+    resident_kib,
+    send_in_chunks,
+    tcp_pair,
+)
 
 
 @pytest.fixture
@@ -109,59 +39,10 @@ def line() -> Iterator[Line]:
     line.close()
 
 
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def read_all(sock: socket.socket) -> bytes:
-    pieces = []
-    while piece := sock.recv(65536):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def read_exactly(sock: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        piece = sock.recv(count - len(data))
-        assert piece, f"the end after {len(data)} of {count} bytes"
-        data += piece
-    return bytes(data)
-
-
-def send_in_chunks(sock: socket.socket, data: bytes, seed: int) -> None:
-    dice = random.Random(seed)
-    at = 0
-    while at < len(data):
-        size = int(2 ** dice.uniform(0, 20))
-        sock.sendall(data[at : at + size])
-        at += size
-    sock.shutdown(socket.SHUT_WR)
-
-
-def push(sock: socket.socket, limit_bytes: int = 64 * _MIB) -> int:
-    """Send until nothing more is taken for a while; returns how much was."""
-    sock.settimeout(0.3)
-    block, sent = bytes(65536), 0
-    try:
-        while sent < limit_bytes:
-            sent += sock.send(block)
-    except TimeoutError:
-        pass
-    sock.settimeout(20)
-    return sent
-
-
-def resident_kib() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_every_byte_both_ways(line: Line, seed: int) -> None:
     """R01: random chunks of random bytes, both ways at once, arrive with equal hashes."""
-    up, down = random.Random(seed).randbytes(24 * _MIB), random.Random(-seed - 1).randbytes(24 * _MIB)
+    up, down = random.Random(seed).randbytes(24 * MIB), random.Random(-seed - 1).randbytes(24 * MIB)
     senders = [
         threading.Thread(target=send_in_chunks, args=(line.client, up, seed)),
         threading.Thread(target=send_in_chunks, args=(line.backend, down, seed + 1)),
@@ -187,7 +68,7 @@ def test_a_stopped_reader_stops_the_sender(line: Line, downwards: bool) -> None:
     source, reader = (line.backend, line.client) if downwards else (line.client, line.backend)
     before_kib = resident_kib()
     taken = push(source)
-    assert taken < 32 * _MIB
+    assert taken < 32 * MIB
     assert resident_kib() - before_kib < 1024
     assert line.batches_in(0.3) <= 10
     source.shutdown(socket.SHUT_WR)
@@ -207,7 +88,7 @@ def test_answers_about_as_long_as_a_read(line: Line, read_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("client_first", [True, False])
-@pytest.mark.parametrize("size", [0, 10, 4096, 3 * _MIB])
+@pytest.mark.parametrize("size", [0, 10, 4096, 3 * MIB])
 def test_half_close(line: Line, client_first: bool, size: int) -> None:
     """R04, R05: the end comes after the bytes, and the other direction lives on until its own."""
     first, second = (line.client, line.backend) if client_first else (line.backend, line.client)
@@ -430,7 +311,7 @@ class _NoPipes(PipePool):
 def test_without_pipes_it_copies() -> None:
     """X05: bulk data pass when no descriptor is free for a pipe, only slower."""
     line = Line(pipes=_NoPipes())
-    data = random.Random(1).randbytes(2 * _MIB)
+    data = random.Random(1).randbytes(2 * MIB)
     sender = threading.Thread(target=send_in_chunks, args=(line.client, data, 5))
     sender.start()
     assert read_all(line.backend) == data

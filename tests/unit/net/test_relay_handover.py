@@ -18,7 +18,7 @@ import pytest
 from mailproxy.net.pipes import PIPE_BYTES, PipePool, take_from_pipe
 from mailproxy.net.reactor import READ, Reactor
 from mailproxy.net.relay import Relay
-from tests.unit.net.test_relay import push, read_all, read_exactly, send_in_chunks, tcp_pair
+from tests.unit.net.relay_peers import push, read_all, read_exactly, send_in_chunks, tcp_pair
 
 _MIB = 1 << 20
 

@@ -19,7 +19,7 @@ from mailproxy.process.handover import Handover
 from mailproxy.process.relay_passing import RelaySender
 from mailproxy.process.roster import RelayInfo
 from mailproxy.process.user_ip_table import Places
-from tests.unit.net.test_relay import tcp_pair
+from tests.unit.net.relay_peers import tcp_pair
 
 INFO = {"user": "joe", "rip": "192.0.2.1", "session_id": "0A1B", "since_s": 17.5}
 WAY = {name: value for name, value in WayState()._asdict().items() if name != "pending"}
