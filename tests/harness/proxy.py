@@ -134,13 +134,16 @@ class Proxy:
         self._master = psutil.Process(read)
         self.pid = read
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End the master by a signal and return its exit status; its children may outlive it a little."""
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, to_all: bool = False) -> int:
+        """End the master by a signal and return its exit status; its children may outlive it a little.
+
+        With `to_all` its children get the signal too, as service managers do it.
+        """
         assert self._process is not None
         if self._master is not None:
             return self._stop_later_master(number)
         if self._process.poll() is None:
-            self._process.send_signal(number)
+            (os.killpg if to_all else os.kill)(self._process.pid, number)
         try:
             return self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
